@@ -1,0 +1,3 @@
+module aerys
+
+go 1.24
