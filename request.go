@@ -28,6 +28,7 @@ func acquire(w http.ResponseWriter, r *http.Request, options *Options) *exchange
 	x := exchanges.Get().(*exchange)
 	x.request.Request, x.request.options = r, options
 	x.response.reset(w, r, options)
+	x.response.exchange = x
 	return x
 }
 

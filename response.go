@@ -19,11 +19,12 @@ const (
 // Response is the answer to a Request: an http.ResponseWriter that holds
 // everything back until status is decided.
 type Response struct {
-	writer  http.ResponseWriter
-	options *Options
-	status  int
-	state   State
-	body    []byte
+	exchange *exchange // which r is the half of
+	writer   http.ResponseWriter
+	options  *Options
+	status   int
+	state    State
+	body     []byte
 }
 
 func (r *Response) reset(w http.ResponseWriter, request *http.Request, options *Options) {
