@@ -185,7 +185,7 @@ func walkUnseen(actions []Action, seen map[any]bool, visit func(any)) {
 		}
 		visit(action)
 		if router, ok := action.(*Routes); ok {
-			walkUnseen(router.registered(), seen, visit)
+			walkUnseen(router.registered, seen, visit)
 		}
 	}
 }

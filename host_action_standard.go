@@ -6,9 +6,11 @@ import "net/http"
 type standard struct{ handler http.Handler }
 
 func (s standard) Serve(req *Request, res *Response) {
-	req.exportPathValues()
+	for i, name := range req.params.names {
+		req.SetPathValue(name, req.params.current()[i])
+	}
 	req.params.fellThrough = false
-	s.handler.ServeHTTP(res, req.Request)
+	s.handler.ServeHTTP(standardWriter{res}, req.Request)
 	if res.State() == None && !req.params.fellThrough {
 		res.End()
 	}
@@ -17,84 +19,82 @@ func (s standard) Serve(req *Request, res *Response) {
 // standardMiddleware turns middleware of net/http into ours.
 func standardMiddleware(m func(http.Handler) http.Handler) Middleware {
 	return func(next Handler) Handler {
-		handler := m(following{next})
-		if handler == nil {
-			return nil
+		if handler := m(following{next}); handler != nil {
+			return standard{handler}
 		}
-		return standard{handler}
+		return nil
 	}
 }
 
-// following is the next handler as middleware of net/http sees it.
+// following is the next handler as middleware of net/http knows it.
 type following struct{ next Handler }
 
-// ServeHTTP goes on with the exchange that the middleware was called for. Where
-// the middleware put a writer of its own before the Response, what follows gets
-// a Response that writes to that one.
+// ServeHTTP goes on with the exchange that the middleware was called for, which
+// it finds behind w.
 func (f following) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x, direct := exchangeOf(w)
-	switch {
+	switch x, direct := exchangeBehind(w); {
 	case x == nil:
-		f.serveDetached(w, r)
+		f.serveAlone(w, r)
 	case direct:
-		f.serve(&x.request, &x.response, r)
-		x.request.params.fellThrough = true
+		f.serve(x, r)
 	default:
 		f.serveWrapped(x, w, r)
 	}
 }
 
-// serve runs what follows with r in the place of the request that req embeds.
-func (f following) serve(req *Request, res *Response, r *http.Request) {
-	if before := req.Request; before != r {
-		req.Request = r
-		defer func() { req.Request = before }()
+// serve runs what follows with r in the place of the request in x.
+func (f following) serve(x *exchange, r *http.Request) {
+	before, query := x.request.Request, x.request.query
+	x.request.Request = r
+	if r.URL != before.URL {
+		x.request.query = nil
 	}
-	f.next.Serve(req, res)
+	defer func() { x.request.Request, x.request.query = before, query }()
+	f.next.Serve(&x.request, &x.response)
+	x.request.params.fellThrough = true // if State is still None
 }
 
-// serveWrapped lends the parameters and local variables of outer to an
-// exchange on w.
+// serveWrapped runs what follows with a Response of its own, for one that
+// writes to w, which the middleware put in front of the outer one.
 func (f following) serveWrapped(outer *exchange, w http.ResponseWriter, r *http.Request) {
 	x := acquire(w, r, outer.request.options)
 	x.request.params, x.request.locals = outer.request.params, outer.request.locals
+	x.response.status = outer.response.status
 	f.next.Serve(&x.request, &x.response)
 	outer.request.locals = x.request.locals
+	outer.response.status, outer.response.fault = x.response.status, x.response.fault
 	outer.request.params.fellThrough = x.response.State() == None
-	x.finishInner()
-}
-
-// serveDetached is for a writer that hides the one it wraps, as the one of
-// http.TimeoutHandler does, which also runs it in another goroutine. Nothing of
-// the outer exchange may be used. Nor can this fall through.
-func (f following) serveDetached(w http.ResponseWriter, r *http.Request) {
-	options, ok := r.Context().Value(optionsKey{}).(*Options)
-	if !ok {
-		options = Options{}.withDefaults()
-	}
-	x := acquire(w, r, options)
-	f.next.Serve(&x.request, &x.response)
-	if x.response.State() == None {
-		http.NotFound(&x.response, r)
-	}
-	x.finishInner()
-}
-
-// finish ends the response, if it was started, and lets the exchange go.
-func (x *exchange) finishInner() {
-	if state := x.response.State(); state == Started || state == Streaming {
-		x.response.End()
+	x.request.params = params{} // outer's
+	if !outer.request.params.fellThrough {
+		x.finish()
 	}
 	x.release()
 }
 
-// optionsKey is the key of the server's *Options in the context of a request.
-type optionsKey struct{}
+// serveAlone is for a w that hides what it wraps. That of http.TimeoutHandler
+// does, and is used by another goroutine, which the exchange may not wait for:
+// nothing of it may be touched. For the same reason this cannot fall through.
+func (f following) serveAlone(w http.ResponseWriter, r *http.Request) {
+	x := acquire(w, r, optionsOf(r))
+	f.next.Serve(&x.request, &x.response)
+	x.finish()
+	x.release()
+}
 
-// exchangeOf unwraps w until it is a Response. direct is whether w is one.
-func exchangeOf(w http.ResponseWriter) (x *exchange, direct bool) {
+// optionsOf returns the options of the server that r came to.
+func optionsOf(r *http.Request) *Options {
+	if conn, ok := r.Context().Value(connectionKey{}).(*connection); ok {
+		return conn.all.options
+	}
+	return Options{}.withDefaults()
+}
+
+// exchangeBehind unwraps w until it finds a Response. direct tells that w is one.
+func exchangeBehind(w http.ResponseWriter) (x *exchange, direct bool) {
 	for direct = true; ; direct = false {
 		switch writer := w.(type) {
+		case standardWriter:
+			return writer.exchange, direct
 		case *Response:
 			return writer.exchange, direct
 		case interface{ Unwrap() http.ResponseWriter }:
