@@ -1,0 +1,132 @@
+package ws
+
+import (
+	"errors"
+	"io"
+	"unicode/utf8"
+
+	"aerys/ws/frame"
+)
+
+// This file joins permessage-deflate (RFC 7692) with messages and frames.
+
+var (
+	errInflated     = &frame.ProtocolError{Code: CodeInvalidPayload, Reason: "compressed message is damaged (RFC 7692 §7.2.2)"}
+	errInflatedSize = &frame.ProtocolError{Code: CodeTooBig, Reason: "inflated message exceeds Options.MaxMessageSize"}
+)
+
+// rsv1 marks a compressed message (RFC 7692 §6).
+const rsv1 = 4
+
+// asProtocolError is what a client is closed with for an error of inflating.
+func asProtocolError(err error) error {
+	switch {
+	case errors.Is(err, errInflateLimit):
+		return errInflatedSize
+	case errors.Is(err, errInflateData):
+		return errInflated
+	}
+	return err
+}
+
+// startInflating inflates a message that is whole; one that is not will be
+// inflated as it is read.
+func (m *Message) startInflating() error {
+	c := m.turn.conn
+	limit := c.endpoint.options.MaxMessageSize
+	if m.more {
+		m.reader = newInflater(&payloadReader{m}, c.windowOf(), limit)
+		return nil
+	}
+	inflated, err := inflate(getBuffer(4*len(m.body)), m.body, c.windowOf(), limit)
+	m.body, m.buffer = inflated, inflated
+	if err == nil && !m.binary && !utf8.Valid(inflated) {
+		err = errText
+	}
+	return asProtocolError(err)
+}
+
+// windowOf is what the client's messages may refer to, nil without context
+// takeover (RFC 7692 §7.1.1).
+func (c *conn) windowOf() *slidingWindow {
+	if c.deflate.takeover() && c.window == nil {
+		c.window = new(slidingWindow)
+	}
+	return c.window
+}
+
+// payloadReader reads the compressed payload of a message under way.
+type payloadReader struct{ message *Message }
+
+func (r *payloadReader) Read(p []byte) (int, error) { return r.message.readPayload(p) }
+
+// readInflated is Read for a compressed message that was not whole.
+func (m *Message) readInflated(p []byte) (int, error) {
+	n, err := m.reader.Read(p)
+	in := m.turn.in
+	if !m.binary && (!in.text.Valid(p[:n]) || err == io.EOF && !in.text.Complete()) {
+		err = errText
+	}
+	if err = asProtocolError(err); err != nil && err != io.EOF && m.turn.err == nil {
+		m.turn.failed(err)
+		err = m.turn.conn.closeError()
+	}
+	return n, err
+}
+
+// inflateRest is Bytes for a compressed message that was not whole.
+func (m *Message) inflateRest() ([]byte, error) {
+	if m.buffer == nil {
+		m.buffer = getBuffer(bufferSize)
+	}
+	for {
+		m.buffer = growBuffer(m.buffer, bufferSize/2)
+		n, err := m.readInflated(m.buffer[len(m.buffer):cap(m.buffer)])
+		m.buffer = m.buffer[:len(m.buffer)+n]
+		if err == io.EOF {
+			return m.buffer, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// endInflating lets go of the inflater. What later messages may refer to has to
+// be known, whether the handler wanted it or not.
+func (m *Message) endInflating() {
+	if m.turn.conn.window != nil {
+		io.Copy(io.Discard, readerFunc(m.readInflated))
+	}
+	m.reader.release()
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// deflated returns the compressed form of a message in a pooled buffer, or nil
+// if it is better sent as it is.
+func deflated[T string | []byte](payload T, o *Options) []byte {
+	if len(payload) < o.CompressionThreshold {
+		return nil
+	}
+	plain := append(getBuffer(len(payload)), payload...)
+	out := compress(getBuffer(len(payload)), plain, o.CompressionLevel)
+	putBuffer(plain)
+	if len(out) >= len(payload) {
+		putBuffer(out)
+		return nil
+	}
+	return out
+}
+
+// appendDeflated adds a message to the frames for clients that inflate.
+func appendDeflated[T string | []byte](f *frames, opcode frame.Opcode, payload T, o *Options) {
+	if small := deflated(payload, o); small != nil {
+		appendMessage(f, frame.Header{Fin: true, Rsv: rsv1, Opcode: opcode}, small)
+		putBuffer(small)
+		return
+	}
+	appendMessage(f, frame.Header{Fin: true, Opcode: opcode}, payload)
+}

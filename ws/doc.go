@@ -1,0 +1,40 @@
+// Package ws serves WebSocket connections (RFC 6455) as actions of package
+// aerys, or as handlers of net/http.
+//
+// An application implements Handler and registers it with Websocket:
+//
+//	type echo struct{ endpoint *ws.Endpoint }
+//
+//	func (e *echo) OnStart(endpoint *ws.Endpoint) error { e.endpoint = endpoint; return nil }
+//	func (e *echo) OnHandshake(*aerys.Request, *aerys.Response) (none struct{}) { return }
+//	func (e *echo) OnOpen(id ws.ClientID, _ struct{}) {}
+//	func (e *echo) OnData(id ws.ClientID, msg *ws.Message) {
+//		if text, err := msg.Text(); err == nil {
+//			e.endpoint.Send(text, id)
+//		}
+//	}
+//	func (e *echo) OnClose(ws.ClientID, ws.Code, string) {}
+//	func (e *echo) OnStop() {}
+//
+//	router := aerys.Router().Get("/echo", ws.Websocket(&echo{}))
+//
+// # Concurrency
+//
+// OnOpen, OnData and OnClose of one client are called one at a time and in
+// this order; those of different clients run side by side. Each may block as
+// long as it likes: only its own client waits. All methods of Endpoint may be
+// called from any goroutine at any time.
+//
+// # When replies leave
+//
+// What a handler sends is gathered and leaves in one write when the messages
+// that one read brought are dealt with, or after about a millisecond when a
+// handler takes longer. Broadcasts made meanwhile leave the same way, in one
+// write for each client.
+//
+// # How a connection ends
+//
+// A client that breaks the protocol, exceeds a limit or does not read what it
+// is sent is closed with a code and a reason that names the rule or the
+// option. However a connection ends, OnClose is called exactly once.
+package ws

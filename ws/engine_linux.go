@@ -1,0 +1,453 @@
+package ws
+
+import (
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// engine is the epoll engine of an endpoint. A socket has left net/http and
+// net: all that is kept of it is its descriptor. An epoll instance, which itself
+// waits in Go's netpoller, reports what is ready; a few goroutines take turns.
+//
+// One of them waits, the others run sockets. Before one runs a socket, whose
+// handler may block, it sees to it that another is ready to go on in its place.
+// When nobody blocks that other finds nothing to do: then one goroutine serves
+// all, from one wait to the next.
+type engine struct {
+	once     sync.Once
+	err      error
+	endpoint *Endpoint
+	epoll    *os.File
+	raw      syscall.RawConn
+	fd       int
+	events   []syscall.EpollEvent // of who waits
+	ready    int                  // of events
+
+	mu      sync.Mutex // guards all below
+	queue   []*socket  // to be run, the first at head
+	head    int
+	round   int  // how many of the queue may run before the next look at epoll
+	waiting bool // a goroutine waits, or looks
+	spare   bool // a goroutine was started that has not looked for work yet
+	stopped bool
+}
+
+// socket is a conn of the epoll engine.
+type socket struct {
+	conn
+	engine  *engine
+	fd      int32 // -1 once closed: conn.mu guards it for those who write
+	state   atomic.Uint32
+	wake    chan struct{} // made when a handler waits for bytes
+	release func()        // tells the listener that the connection is over
+}
+
+// The bits of socket.state.
+const (
+	running = 1 << iota // a goroutine runs the socket, or it is queued
+	pending             // there may be bytes that were not there when it last read
+	hangup              // the client has ended its direction, or all is lost: read to the end
+	parked              // who runs it waits for bytes
+	blocked             // the socket was full: send when it is writable
+)
+
+const socketEvents = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | -syscall.EPOLLET
+
+// maxReads is after how many reads a connection lets others go first.
+const maxReads = 4
+
+// adopt takes a connection from package net, if it is a socket.
+func (g *engine) adopt(e *Endpoint, nc net.Conn, a *agreement, o *arrival) bool {
+	g.once.Do(func() { g.start(e) })
+	if g.err != nil {
+		return false
+	}
+	plain, release := nc, func() {}
+	if c, ok := nc.(interface {
+		Detach() (net.Conn, func())
+	}); ok {
+		plain, release = c.Detach()
+	}
+	fd, ok := duplicate(plain)
+	plain.Close()
+	if !ok {
+		release()
+		return false
+	}
+	s := &socket{engine: g, fd: int32(fd), release: release}
+	s.transport = s
+	s.subprotocol, s.deflate = a.subprotocol, a.deflate
+	s.state.Store(running)
+	e.opened(&s.conn)
+	go s.open(o)
+	return true
+}
+
+// duplicate returns a descriptor of our own for the connection's socket.
+func duplicate(nc net.Conn) (fd int, ok bool) {
+	switch nc.(type) {
+	case *net.TCPConn, *net.UnixConn:
+	default:
+		return 0, false
+	}
+	raw, err := nc.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	err = raw.Control(func(old uintptr) {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
+		fd, ok = int(n), errno == 0
+	})
+	return fd, ok && err == nil
+}
+
+// start makes the epoll instance.
+func (g *engine) start(e *Endpoint) {
+	g.endpoint = e
+	g.events = make([]syscall.EpollEvent, 128)
+	if g.fd, g.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); g.err != nil {
+		return
+	}
+	syscall.SetNonblock(g.fd, true)
+	g.epoll = os.NewFile(uintptr(g.fd), "epoll")
+	if g.raw, g.err = g.epoll.SyscallConn(); g.err == nil {
+		go g.work()
+	}
+}
+
+// stop ends the goroutines.
+func (g *engine) stop() {
+	g.once.Do(func() { g.err = net.ErrClosed })
+	if g.epoll == nil {
+		return
+	}
+	g.mu.Lock()
+	g.stopped = true
+	g.mu.Unlock()
+	g.epoll.Close()
+}
+
+// open is a socket's first turn: OnOpen, and what came behind the handshake.
+func (s *socket) open(o *arrival) {
+	g := s.engine
+	t := turns.Get().(*turn)
+	g.endpoint.busy.Add(1)
+	t.begin(&s.conn)
+	s.onOpen(o.opener)
+	var err error
+	if len(o.early) > 0 {
+		t.direct = false
+		err = ignorePause(t.received(o.early))
+	}
+	t.finish()
+	s.mu.Lock()
+	event := syscall.EpollEvent{Events: uint32(socketEvents & (1<<32 - 1)), Fd: int32(uint32(s.id)), Pad: int32(s.id >> 32)}
+	if err == nil {
+		err = syscall.EpollCtl(g.fd, syscall.EPOLL_CTL_ADD, int(s.fd), &event)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.close()
+	} else if again := s.run(t); again {
+		g.schedule(s)
+	}
+	turns.Put(t)
+	g.endpoint.rest()
+}
+
+// work runs sockets, and waits for events when nobody else does.
+func (g *engine) work() {
+	t := turns.Get().(*turn)
+	g.endpoint.busy.Add(1)
+	g.mu.Lock()
+	g.spare = false
+	for {
+		if s := g.next(); s != nil {
+			g.readySpare()
+			g.mu.Unlock()
+			again := s.run(t)
+			g.mu.Lock()
+			if again {
+				g.queue = append(g.queue, s)
+			}
+			continue
+		}
+		if g.waiting || g.stopped {
+			break
+		}
+		g.look()
+	}
+	g.mu.Unlock()
+	turns.Put(t)
+	g.endpoint.rest()
+}
+
+// next takes a socket from the queue. It returns nil when it is time to look
+// for events. g.mu is held.
+func (g *engine) next() *socket {
+	if g.head == len(g.queue) {
+		g.queue, g.head = g.queue[:0], 0
+		return nil
+	}
+	if g.round <= 0 && !g.waiting {
+		return nil
+	}
+	g.round--
+	s := g.queue[g.head]
+	g.queue[g.head] = nil
+	g.head++
+	return s
+}
+
+// readySpare starts a goroutine that goes on should this one block. g.mu is held.
+func (g *engine) readySpare() {
+	if !g.spare {
+		g.spare = true
+		go g.work()
+	}
+}
+
+// look waits for events, or only looks for them when there is work already, and
+// queues the sockets that have something to do. g.mu is held, but not meanwhile.
+func (g *engine) look() {
+	g.waiting = true
+	idle := g.head == len(g.queue)
+	g.mu.Unlock()
+	if idle {
+		g.endpoint.rest()
+		if g.raw.Read(g.poll) != nil {
+			g.ready = 0
+			g.stopSoon()
+		}
+		g.endpoint.busy.Add(1)
+	} else {
+		g.poll(0)
+	}
+	runnable := g.dispatch()
+	g.mu.Lock()
+	g.waiting = false
+	for _, event := range runnable {
+		if s := g.find(event); s != nil {
+			g.queue = append(g.queue, s)
+		}
+	}
+	g.round = len(g.queue) - g.head
+}
+
+func (g *engine) stopSoon() {
+	g.mu.Lock()
+	g.stopped = true
+	g.mu.Unlock()
+}
+
+// poll takes the events that there are, without waiting.
+func (g *engine) poll(uintptr) bool {
+	for {
+		n, err := syscall.EpollWait(g.fd, g.events, 0)
+		if err != syscall.EINTR {
+			g.ready = max(n, 0)
+			return n > 0
+		}
+	}
+}
+
+// dispatch notes events at their sockets, and returns those whose sockets are
+// to be run.
+func (g *engine) dispatch() []syscall.EpollEvent {
+	runnable := g.events[:0]
+	for _, event := range g.events[:g.ready] {
+		if s := g.find(event); s != nil && s.notify(event.Events) {
+			runnable = append(runnable, event)
+		}
+	}
+	return runnable
+}
+
+// find returns the socket that an event is meant for: descriptors are used
+// again at once, ids are not.
+func (g *engine) find(event syscall.EpollEvent) *socket {
+	c := g.endpoint.table.find(ClientID(uint32(event.Fd)) | ClientID(uint32(event.Pad))<<32)
+	if c == nil {
+		return nil
+	}
+	return c.transport.(*socket)
+}
+
+// schedule queues a socket that is running already.
+func (g *engine) schedule(s *socket) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.queue = append(g.queue, s)
+	g.readySpare()
+}
+
+// notify notes an event and reports whether the socket is to be run for it.
+func (s *socket) notify(events uint32) bool {
+	if events&syscall.EPOLLOUT != 0 && s.state.Load()&blocked != 0 {
+		s.mu.Lock()
+		s.state.And(^uint32(blocked))
+		s.flush()
+		s.mu.Unlock()
+	}
+	if events&^syscall.EPOLLOUT == 0 {
+		return false
+	}
+	bits := uint32(pending)
+	if events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
+		bits |= hangup
+	}
+	return s.mark(bits)
+}
+
+// mark notes that there is something to do. It reports whether the caller is to
+// queue the socket; a handler that waits for bytes is woken.
+func (s *socket) mark(bits uint32) bool {
+	for {
+		old := s.state.Load()
+		if !s.state.CompareAndSwap(old, (old|bits|running)&^parked) {
+			continue
+		}
+		if old&parked != 0 {
+			s.wake <- struct{}{}
+		}
+		return old&running == 0
+	}
+}
+
+// run reads and deals with what there is. It reports whether the socket is to
+// be run again although no event came: others go first.
+func (s *socket) run(t *turn) (again bool) {
+	t.begin(&s.conn)
+	err := ignorePause(t.resume())
+	for reads := 0; err == nil; {
+		if t.mustPause() {
+			s.pause()
+			t.finish()
+			s.state.And(^uint32(running)) // a sweep resumes it
+			return false
+		}
+		if reads == maxReads {
+			t.finish()
+			return true
+		}
+		before := s.state.And(^uint32(pending))
+		space := t.space()
+		var n int
+		n, err = s.readNow(space)
+		if n > 0 {
+			reads++
+			err = ignorePause(t.received(space[:n]))
+			if n == len(space) || before&hangup != 0 {
+				continue // there may be more
+			}
+		}
+		if err == nil || err == syscall.EAGAIN {
+			err = nil
+			t.finish()
+			if s.state.CompareAndSwap(running, 0) || s.state.CompareAndSwap(running|blocked, blocked) {
+				return false
+			}
+			t.begin(&s.conn)
+		}
+	}
+	t.finish()
+	s.close()
+	return false
+}
+
+// readNow reads what is there. The error is syscall.EAGAIN if nothing is.
+func (s *socket) readNow(p []byte) (int, error) {
+	n, err := ignoringEINTR(syscall.Read, int(s.fd), p)
+	if n == 0 && err == nil {
+		err = io.EOF
+	}
+	return max(n, 0), err
+}
+
+// read waits for bytes, for a handler that wants more of a message.
+func (s *socket) read(p []byte) (int, error) {
+	if s.wake == nil {
+		s.wake = make(chan struct{}, 1)
+	}
+	for {
+		s.state.And(^uint32(pending))
+		n, err := s.readNow(p)
+		if err != syscall.EAGAIN {
+			return n, err
+		}
+		for {
+			old := s.state.Load()
+			if old&pending != 0 {
+				break
+			}
+			if s.state.CompareAndSwap(old, old|parked) {
+				<-s.wake
+				break
+			}
+		}
+	}
+}
+
+// close ends the connection. Only who runs it calls it, once.
+func (s *socket) close() {
+	s.end()
+	s.mu.Lock()
+	syscall.Close(int(s.fd))
+	s.fd = -1
+	s.mu.Unlock()
+	s.release()
+}
+
+func (s *socket) tryWrite(p []byte) (n int, err error) {
+	if s.state.Load()&blocked != 0 {
+		return 0, nil
+	}
+	n, err = s.writeNow(p)
+	if n < len(p) && err == nil {
+		// The socket may have become writable before the bit was seen.
+		s.state.Or(blocked)
+		var more int
+		more, err = s.writeNow(p[n:])
+		n += more
+		if n == len(p) {
+			s.state.And(^uint32(blocked))
+		}
+	}
+	return n, err
+}
+
+func (s *socket) writeNow(p []byte) (int, error) {
+	if s.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	n, err := ignoringEINTR(syscall.Write, int(s.fd), p)
+	if err == syscall.EAGAIN {
+		err = nil
+	}
+	return max(n, 0), err
+}
+
+func (s *socket) full() {} // the next EPOLLOUT sends the rest
+
+func (s *socket) closeWrite() {
+	if s.fd >= 0 {
+		syscall.Shutdown(int(s.fd), syscall.SHUT_WR)
+	}
+}
+
+func (s *socket) interrupt() {
+	if s.fd >= 0 {
+		syscall.Shutdown(int(s.fd), syscall.SHUT_RDWR)
+	}
+}
+
+// resume runs a socket that paused.
+func (s *socket) resume() {
+	if s.mark(pending) {
+		s.engine.schedule(s)
+	}
+}

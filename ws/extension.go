@@ -1,0 +1,274 @@
+package ws
+
+import (
+	"errors"
+	"iter"
+	"strconv"
+	"strings"
+)
+
+// This file is what the opening handshake says in lists of tokens: which
+// extensions and subprotocols there are (RFC 6455 §9.1, §11.3), and the terms
+// of permessage-deflate (RFC 7692 §7.1). Every byte of a header is looked at a
+// fixed number of times, whatever it is.
+
+// isToken reports whether s is a token (RFC 9110 §5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// trimSpace cuts the optional whitespace around s (RFC 9110 §5.6.3).
+func trimSpace(s string) string { return strings.Trim(s, " \t") }
+
+// listElements are the elements of a list in a header, empty ones too; values
+// are its lines (RFC 9110 §5.6.1).
+func listElements(values []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, rest := range values {
+			for more := true; more; {
+				var element string
+				element, rest, more = strings.Cut(rest, ",")
+				if !yield(trimSpace(element)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// headerHasToken reports whether the list in values holds a token, in upper or
+// lower case, as Connection and Upgrade have to (RFC 6455 §4.2.1). It does not allocate.
+func headerHasToken(values []string, token string) bool {
+	for element := range listElements(values) {
+		// The lengths differ where EqualFold would take the Kelvin sign for a k.
+		if len(element) == len(token) && strings.EqualFold(element, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseTokens returns the tokens of Sec-WebSocket-Protocol, in order. It fails
+// at one that is empty, repeated or no token (RFC 6455 §4.1, item 10).
+func parseTokens(values []string) (tokens []string, ok bool) {
+	seen := make(map[string]bool)
+	for element := range listElements(values) {
+		if !isToken(element) || seen[element] {
+			return nil, false
+		}
+		seen[element] = true
+		tokens = append(tokens, element)
+	}
+	return tokens, true
+}
+
+// extension is an element of Sec-WebSocket-Extensions (RFC 6455 §9.1).
+type extension struct {
+	name   string
+	params []extensionParam
+}
+
+// extensionParam is a parameter of an extension. An empty value is none.
+type extensionParam struct{ name, value string }
+
+// parseExtensions returns the elements of Sec-WebSocket-Extensions, in order.
+// It fails at the first that is not of this grammar (RFC 6455 §9.1):
+//
+//	extension = token *( OWS ";" OWS token [ "=" ( token / quoted-string ) ] )
+//
+// Empty elements are skipped, as RFC 9110 §5.6.1.2 wants. What is quoted has to
+// be a token too, so a comma or semicolon never belongs to a value.
+func parseExtensions(values []string) (list []extension, ok bool) {
+	for element := range listElements(values) {
+		if element == "" {
+			continue
+		}
+		e, ok := parseExtension(element)
+		if !ok {
+			return nil, false
+		}
+		list = append(list, e)
+	}
+	return list, true
+}
+
+func parseExtension(element string) (e extension, ok bool) {
+	name, rest, more := strings.Cut(element, ";")
+	e.name = trimSpace(name)
+	ok = isToken(e.name)
+	for more && ok {
+		var param string
+		var p extensionParam
+		param, rest, more = strings.Cut(rest, ";")
+		p, ok = parseExtensionParam(trimSpace(param))
+		e.params = append(e.params, p)
+	}
+	return e, ok
+}
+
+func parseExtensionParam(s string) (p extensionParam, ok bool) {
+	name, value, valued := strings.Cut(s, "=")
+	if strings.HasPrefix(value, `"`) {
+		value = unquote(value)
+	}
+	return extensionParam{name, value}, isToken(name) && (!valued || isToken(value))
+}
+
+// unquote returns what a quoted-string stands for (RFC 9110 §5.6.4). A quote or
+// backslash that stays in it, or an empty result, is no token.
+func unquote(s string) string {
+	if len(s) < 2 || s[len(s)-1] != '"' {
+		return ""
+	}
+	var value []byte
+	for i := 1; i < len(s)-1; i++ {
+		if s[i] == '\\' {
+			i++
+		}
+		value = append(value, s[i])
+	}
+	return string(value)
+}
+
+// deflateParams are the terms under which permessage-deflate is used on a
+// connection, in one byte. Zero: it is not used.
+type deflateParams uint8
+
+const (
+	deflateWindowBits deflateParams = 0x0F // 8 to 15: the window of the peer that inflates what we send
+	deflateTakeover   deflateParams = 0x10 // the peer may refer to its earlier messages
+)
+
+// enabled reports whether permessage-deflate was agreed on.
+func (p deflateParams) enabled() bool { return p != 0 }
+
+// takeover reports whether what the peer sends has to be inflated with a
+// slidingWindow (RFC 7692 §7.1.1).
+func (p deflateParams) takeover() bool { return p&deflateTakeover != 0 }
+
+// fits reports whether a message of size bytes may be sent compressed; others
+// are sent as they are (RFC 7692 §6: RSV1 says which). compress/flate cannot
+// be told to look back less than 32 KiB, but nothing looks back further than
+// the message is long. Where the peer's window is smaller, a message that is no
+// larger than it keeps the promise, and no other (§7.1.2).
+func (p deflateParams) fits(size int) bool {
+	bits := p & deflateWindowBits
+	return bits == 15 || p.enabled() && size <= 1<<bits
+}
+
+// The parameters of permessage-deflate (RFC 7692 §7.1).
+const (
+	serverNoTakeover = "server_no_context_takeover"
+	clientNoTakeover = "client_no_context_takeover"
+	serverWindowBits = "server_max_window_bits"
+	clientWindowBits = "client_max_window_bits"
+)
+
+// parseDeflate returns the parameters of e, an offer of permessage-deflate or
+// the answer to one: window bits, 1 for those without a value, 0 for those absent. It
+// fails at what RFC 7692 §7 refuses: another extension, an unknown or repeated
+// parameter, an invalid value.
+func parseDeflate(e extension, offer bool) (terms map[string]int, ok bool) {
+	terms = make(map[string]int)
+	for _, p := range e.params {
+		value := 0
+		switch p.name {
+		case serverNoTakeover, clientNoTakeover: // §7.1.1: no value
+			if p.value == "" {
+				value = 1
+			}
+		case serverWindowBits, clientWindowBits:
+			value = parseWindowBits(p.value)
+			if offer && p.name == clientWindowBits && p.value == "" {
+				value = 15 // §7.1.2.2: in an offer the value is optional
+			}
+		}
+		if value == 0 || terms[p.name] != 0 {
+			return nil, false
+		}
+		terms[p.name] = value
+	}
+	return terms, e.name == "permessage-deflate"
+}
+
+// parseWindowBits returns a number from 8 to 15, which has no leading zeros
+// (RFC 7692 §7.1.2), or 0 for anything else.
+func parseWindowBits(value string) int {
+	for bits := 8; bits <= 15; bits++ {
+		if value == strconv.Itoa(bits) {
+			return bits
+		}
+	}
+	return 0
+}
+
+// acceptDeflate is the server's side of the negotiation (RFC 7692 §5.1): the
+// first offer that can be honoured is accepted and answered. With none, ok is
+// false and permessage-deflate is not used.
+//
+// We promise never to refer to earlier messages, and so need no compressor for
+// each client (§7.1.1.1). The client may, if takeover is true, unless it hints
+// that it will not (§7.1.1.2). We inflate with any window, so the client's is
+// left to itself (§7.1.2.2).
+func acceptDeflate(offers []extension, takeover bool) (p deflateParams, answer string, ok bool) {
+	for _, offer := range offers {
+		terms, ok := parseDeflate(offer, true)
+		if !ok {
+			continue
+		}
+		p, answer = 15, "permessage-deflate; "+serverNoTakeover
+		if bits := terms[serverWindowBits]; bits != 0 {
+			p = deflateParams(bits)
+			answer += "; " + serverWindowBits + "=" + strconv.Itoa(bits)
+		}
+		if takeover && terms[clientNoTakeover] == 0 {
+			return p | deflateTakeover, answer, true
+		}
+		return p, answer + "; " + clientNoTakeover, true
+	}
+	return 0, "", false
+}
+
+// deflateOffer is what a client offers: it never refers to earlier messages
+// itself, lets the server do so if takeover is true, and honours any window
+// that the server asks for (RFC 7692 §7.1).
+func deflateOffer(takeover bool) string {
+	offer := "permessage-deflate; " + clientWindowBits + "; " + clientNoTakeover
+	if !takeover {
+		offer += "; " + serverNoTakeover
+	}
+	return offer
+}
+
+// errDeflateAnswer fails the opening handshake of a client.
+var errDeflateAnswer = errors.New("ws: the server's Sec-WebSocket-Extensions is no answer to the offer (RFC 7692 §7)")
+
+// checkDeflateAnswer returns the terms that a server chose for [deflateOffer].
+// Its error means to fail the connection: an extension that was not offered
+// (RFC 6455 §4.1), or terms that are not valid (RFC 7692 §7). A server that goes on to
+// refer to earlier messages though it was asked not to is understood all the same.
+func checkDeflateAnswer(answer []extension) (deflateParams, error) {
+	if len(answer) == 0 {
+		return 0, nil
+	}
+	terms, ok := parseDeflate(answer[0], false)
+	if !ok || len(answer) > 1 {
+		return 0, errDeflateAnswer
+	}
+	p := deflateParams(15)
+	if bits := terms[clientWindowBits]; bits != 0 {
+		p = deflateParams(bits)
+	}
+	if terms[serverNoTakeover] == 0 {
+		p |= deflateTakeover
+	}
+	return p, nil
+}

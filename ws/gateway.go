@@ -1,0 +1,195 @@
+package ws
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"reflect"
+	"sync"
+	"time"
+
+	"aerys"
+)
+
+// Gateway is a WebSocket endpoint as an action of package aerys. It is an
+// http.Handler too, and can be mounted on any http.ServeMux.
+type Gateway struct {
+	endpoint Endpoint
+	engine   engine
+
+	mu       sync.Mutex // guards all below
+	started  bool
+	startErr error
+	stopped  bool
+
+	stopWith sync.Once
+	plain    aerys.Host // serves the gateway as an http.Handler
+}
+
+// Websocket makes an action of a WebSocket application. It panics if the
+// handler is nil or the options can never work.
+func Websocket[T any](handler Handler[T], options ...Options) *Gateway {
+	if v := reflect.ValueOf(handler); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		panic("ws: Websocket: the handler is nil")
+	}
+	if len(options) > 1 {
+		panic(fmt.Sprintf("ws: Websocket: %d Options: pass one", len(options)))
+	}
+	var chosen Options
+	if len(options) == 1 {
+		chosen = options[0]
+	}
+	g := new(Gateway)
+	g.endpoint.init(typed[T]{handler}, chosen.withDefaults())
+	g.plain.Use(g)
+	return g
+}
+
+// init readies an endpoint.
+func (e *Endpoint) init(application application, options *Options) {
+	e.application, e.options, e.epoch = application, options, time.Now()
+	e.feed.room.L = &e.feed.mu
+	e.soon.endpoint = e
+}
+
+// Endpoint returns the gateway's clients and how to reach them, the same that
+// OnStart gets.
+func (g *Gateway) Endpoint() *Endpoint { return &g.endpoint }
+
+// Start calls OnStart. Servers of package aerys call it before they listen;
+// without one, the first request does. The error is OnStart's.
+func (g *Gateway) Start(context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.started {
+		return g.startErr
+	}
+	g.started = true
+	g.startErr = g.endpoint.application.start(&g.endpoint)
+	return g.startErr
+}
+
+// Serve answers a WebSocket handshake.
+func (g *Gateway) Serve(req *aerys.Request, res *aerys.Response) {
+	e := &g.endpoint
+	if err := g.Start(req.Context()); err != nil {
+		e.options.Logger.Error("ws: OnStart failed", slog.Any("error", err))
+		e.refuse(res, &refusal{http.StatusServiceUnavailable, "the endpoint did not start"})
+		return
+	}
+	if g.isStopped() {
+		e.refuse(res, &refusal{http.StatusServiceUnavailable, "the server is stopping"})
+		return
+	}
+	a, no := e.check(req.Request)
+	if no != nil {
+		e.refuse(res, no)
+		return
+	}
+	res.BeginHandshake()
+	opener := e.application.handshake(req, res)
+	if !res.EndHandshake() {
+		e.counters.rejects("declined by OnHandshake")
+		return
+	}
+	g.upgrade(req, res, &a, opener)
+}
+
+// ServeHTTP answers a WebSocket handshake of a net/http server. When that
+// server is shut down the gateway closes its clients.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok {
+		g.stopWith.Do(func() {
+			server.RegisterOnShutdown(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), 2*g.endpoint.options.ClosePeriod)
+				defer cancel()
+				g.Stop(ctx)
+			})
+		})
+	}
+	g.plain.ServeHTTP(w, r)
+}
+
+// upgrade takes the connection over and opens the client.
+func (g *Gateway) upgrade(req *aerys.Request, res *aerys.Response, a *agreement, opener opener) {
+	header := res.Header()
+	nc, buffered, err := res.Hijack()
+	if err != nil {
+		g.endpoint.options.Logger.Error("ws: the connection cannot be taken over: a middleware's ResponseWriter needs Unwrap", slog.Any("error", err))
+		return
+	}
+	early, err := g.endpoint.takeOver(nc, buffered.Reader, a, header)
+	if err != nil {
+		nc.Close()
+		return
+	}
+	g.adopt(nc, a, &arrival{opener, early})
+}
+
+// arrival is what a new connection begins with.
+type arrival struct {
+	opener opener
+	early  []byte // what the client sent behind its handshake
+}
+
+// adopt gives the connection to an engine.
+func (g *Gateway) adopt(nc net.Conn, a *agreement, o *arrival) {
+	if g.endpoint.options.Engine != EnginePortable && g.engine.adopt(&g.endpoint, nc, a, o) {
+		return
+	}
+	adoptPortable(&g.endpoint, nc, a, o)
+}
+
+func (g *Gateway) isStopped() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stopped
+}
+
+// Stop calls OnStop, closes all clients with 1001 (RFC 6455 §7.4.1) and waits
+// for them, for Options.ClosePeriod or until ctx is done; then it drops them.
+// New handshakes get 503. The error is that of ctx.
+func (g *Gateway) Stop(ctx context.Context) error {
+	g.mu.Lock()
+	if g.stopped || !g.started {
+		g.stopped = true
+		g.mu.Unlock()
+		return nil
+	}
+	g.stopped = true
+	g.mu.Unlock()
+	e := &g.endpoint
+	e.application.stop()
+	e.flushFeed()
+	ctx, cancel := context.WithTimeout(ctx, e.options.ClosePeriod)
+	defer cancel()
+	e.table.each(func(c *conn) bool { c.close(CodeGoingAway, "server stops"); return true })
+	if e.gone(ctx) != nil {
+		e.table.each(func(c *conn) bool { c.drop(); return true })
+	}
+	g.engine.stop()
+	return nil
+}
+
+// gone waits until there are no clients.
+func (e *Endpoint) gone(ctx context.Context) error {
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for e.table.length.Load() > 0 {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// drop ends the connection at once.
+func (c *conn) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.abandon(CodeGoingAway, "server stops")
+}

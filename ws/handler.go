@@ -1,0 +1,99 @@
+package ws
+
+import (
+	"aerys"
+	"aerys/ws/frame"
+)
+
+// ClientID names one connection of an Endpoint. An id is never used again by
+// the same Endpoint (after four billion reuses of its slot it may be).
+type ClientID uint64
+
+// Code is the status code of a closing handshake (RFC 6455 §7.4).
+type Code = frame.Code
+
+// The status codes of RFC 6455 §7.4.1 and of IANA's registry. CodeNoStatus and
+// CodeAbnormal are never on the wire: OnClose gets them for a close frame
+// without a code, and for a connection that was lost.
+const (
+	CodeNormal             = frame.CodeNormal
+	CodeGoingAway          = frame.CodeGoingAway
+	CodeProtocolError      = frame.CodeProtocolError
+	CodeUnsupportedData    = frame.CodeUnsupportedData
+	CodeNoStatus           = frame.CodeNoStatus
+	CodeAbnormal           = frame.CodeAbnormal
+	CodeInvalidPayload     = frame.CodeInvalidPayload
+	CodePolicyViolation    = frame.CodePolicyViolation
+	CodeTooBig             = frame.CodeTooBig
+	CodeMandatoryExtension = frame.CodeMandatoryExtension
+	CodeInternalError      = frame.CodeInternalError
+	CodeServiceRestart     = frame.CodeServiceRestart
+	CodeTryAgainLater      = frame.CodeTryAgainLater
+	CodeBadGateway         = frame.CodeBadGateway
+	CodeTLSHandshake       = frame.CodeTLSHandshake
+)
+
+// Handler is a WebSocket application. T is what OnHandshake hands to OnOpen;
+// Go infers it from the methods.
+type Handler[T any] interface {
+	// OnStart is called once, before the server listens. The endpoint is how
+	// the application sends; keep it. An error stops the start.
+	OnStart(*Endpoint) error
+
+	// OnHandshake decides on a request that passed all checks of the
+	// protocol. The response's status is 101; set another (at least 300) and
+	// the buffered response goes out as an ordinary HTTP reply, and OnOpen is
+	// not called. Headers and cookies set here are sent either way. Neither
+	// the request nor the response may be kept.
+	OnHandshake(*aerys.Request, *aerys.Response) T
+
+	// OnOpen is called once the client has its 101, before any OnData of it.
+	OnOpen(ClientID, T)
+
+	// OnData is called when a message begins to arrive. The message may be
+	// read until OnData returns; what is left unread then is skipped.
+	OnData(ClientID, *Message)
+
+	// OnClose is called exactly once, after the last OnData, with the code
+	// and reason of whoever closed first: CodeNoStatus if there was none,
+	// CodeAbnormal if the connection was lost. Info still knows the client.
+	OnClose(ClientID, Code, string)
+
+	// OnStop is called when the server stops, while all clients may still be
+	// sent to; when it returns they are closed with CodeGoingAway.
+	OnStop()
+}
+
+// application is a Handler whose type parameter is out of sight.
+type application interface {
+	start(*Endpoint) error
+	// handshake asks OnHandshake, and returns what calls OnOpen.
+	handshake(*aerys.Request, *aerys.Response) opener
+	data(ClientID, *Message)
+	closed(ClientID, Code, string)
+	stop()
+}
+
+// opener calls OnOpen with what OnHandshake returned.
+type opener interface{ open(ClientID) }
+
+type typed[T any] struct{ Handler[T] }
+
+type opening[T any] struct {
+	handler Handler[T]
+	value   T
+}
+
+func (t typed[T]) start(e *Endpoint) error { return t.OnStart(e) }
+
+func (t typed[T]) handshake(req *aerys.Request, res *aerys.Response) opener {
+	return &opening[T]{t.Handler, t.OnHandshake(req, res)}
+}
+
+func (o *opening[T]) open(id ClientID) { o.handler.OnOpen(id, o.value) }
+
+func (t typed[T]) data(id ClientID, m *Message) { t.OnData(id, m) }
+
+func (t typed[T]) closed(id ClientID, code Code, reason string) { t.OnClose(id, code, reason) }
+
+func (t typed[T]) stop() { t.OnStop() }

@@ -1,0 +1,152 @@
+package ws
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// Engine says how an endpoint's connections wait for bytes.
+type Engine int
+
+const (
+	// EngineAuto is the best engine for a connection: EngineEpoll where it can
+	// serve it, EnginePortable elsewhere.
+	EngineAuto Engine = iota
+	// EnginePortable waits in a goroutine per connection. It serves every
+	// connection on every operating system.
+	EnginePortable
+	// EngineEpoll gives a connection a goroutine only while it has something
+	// to do. It serves plain TCP and Unix sockets on Linux; all else is served
+	// by EnginePortable.
+	EngineEpoll
+)
+
+// Options are the settings of an endpoint. The zero value of each field stands
+// for the default that its comment names; sizes are in bytes. A negative limit
+// means none.
+type Options struct {
+	// MaxFrameSize bounds the payload of one frame. A longer one closes the
+	// client with 1009. Default 2 MiB.
+	MaxFrameSize int64
+	// MaxMessageSize bounds a message, all its frames together and after
+	// decompression. A longer one closes the client with 1009. Default 2 MiB.
+	MaxMessageSize int64
+	// MaxFramesPerMessage bounds the fragments of a message, so that a flood
+	// of empty ones ends: closed with 1008. Default 8192.
+	MaxFramesPerMessage int
+	// MaxBytesPerMinute bounds what is read from one client; reading of it
+	// pauses until the minute is over. Default 8 MiB.
+	MaxBytesPerMinute int64
+	// MaxFramesPerSecond bounds the frames read from one client; reading of
+	// it pauses until the second is over. Default 100.
+	MaxFramesPerSecond int
+	// AutoFrameSize is the payload of the frames in which Endpoint.Writer
+	// sends, and how much of an incomplete message is gathered before OnData
+	// is called to read it piece by piece. Default 64 KiB − 9.
+	AutoFrameSize int
+	// HeartbeatPeriod is after how much silence a client is sent a ping,
+	// in steps of a second. Default 10 s.
+	HeartbeatPeriod time.Duration
+	// QueuedPingLimit is how many pings in a row may stay unanswered before
+	// the client is closed. Default 3.
+	QueuedPingLimit int
+	// ClosePeriod bounds how long the closing handshake waits for the
+	// client. Default 3 s.
+	ClosePeriod time.Duration
+	// WriteTimeout bounds how long Endpoint.Send waits for a client that does
+	// not read, and how long a queue may stand still before its client is
+	// closed. Default 10 s.
+	WriteTimeout time.Duration
+	// MaxQueuedBytes and MaxQueuedMessages bound what waits for a client
+	// that reads too slowly. Endpoint.Send blocks above them; a broadcast
+	// closes the client with 1008. Defaults 1 MiB and 65536.
+	MaxQueuedBytes    int
+	MaxQueuedMessages int
+	// TextOnly closes a client that sends a binary message with 1003.
+	TextOnly bool
+	// Subprotocols are those that the endpoint speaks, most wanted first.
+	Subprotocols []string
+	// Origins are the origins whose pages may connect besides those of the
+	// request's own host: "https://example.com", "https://*.example.com", or
+	// "*" for any. A request without Origin is no browser's and may connect.
+	Origins []string
+	// TrustedProxies are the networks whose X-Forwarded-Host is believed
+	// when an origin is compared with the request's host.
+	TrustedProxies []netip.Prefix
+	// Compression negotiates permessage-deflate (RFC 7692). Default off.
+	Compression bool
+	// CompressionLevel is that of compress/flate. Default 1.
+	CompressionLevel int
+	// CompressionThreshold is the size below which a message is sent as it
+	// is. Default 128.
+	CompressionThreshold int
+	// CompressionTakeover lets clients compress with what they sent before,
+	// at up to 32 KiB of memory for each client that does.
+	CompressionTakeover bool
+	// Engine chooses how connections wait. Default EngineAuto.
+	Engine Engine
+	// Logger receives failures and, at debug level, every open and close.
+	// Default slog.Default().
+	Logger *slog.Logger
+}
+
+// number is what a limit may be made of.
+type number interface{ ~int | ~int64 }
+
+// limit returns value, the default for zero, and no limit for a negative one.
+func limit[T number](value, standard, none T) T {
+	switch {
+	case value == 0:
+		return standard
+	case value < 0:
+		return none
+	}
+	return value
+}
+
+// withDefaults returns the options with every zero value replaced. It panics
+// at a value that can never work, naming it.
+func (o Options) withDefaults() *Options {
+	o.MaxFrameSize = limit(o.MaxFrameSize, 2<<20, math.MaxInt64)
+	o.MaxMessageSize = limit(o.MaxMessageSize, 2<<20, math.MaxInt64)
+	o.MaxFramesPerMessage = limit(o.MaxFramesPerMessage, 8192, math.MaxInt)
+	o.MaxBytesPerMinute = limit(o.MaxBytesPerMinute, 8<<20, math.MaxInt64)
+	o.MaxFramesPerSecond = limit(o.MaxFramesPerSecond, 100, math.MaxInt)
+	o.AutoFrameSize = limit(o.AutoFrameSize, 64<<10-9, math.MaxInt)
+	o.HeartbeatPeriod = limit(o.HeartbeatPeriod, 10*time.Second, math.MaxInt64)
+	o.QueuedPingLimit = limit(o.QueuedPingLimit, 3, math.MaxInt)
+	o.ClosePeriod = limit(o.ClosePeriod, 3*time.Second, math.MaxInt64)
+	o.WriteTimeout = limit(o.WriteTimeout, 10*time.Second, math.MaxInt64)
+	o.MaxQueuedBytes = limit(o.MaxQueuedBytes, 1<<20, math.MaxInt)
+	o.MaxQueuedMessages = limit(o.MaxQueuedMessages, 1<<16, math.MaxInt)
+	o.CompressionLevel = limit(o.CompressionLevel, 1, 1)
+	o.CompressionThreshold = limit(o.CompressionThreshold, 128, 0)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.check()
+	return &o
+}
+
+// check panics at options that can never work.
+func (o *Options) check() {
+	if o.Engine < EngineAuto || o.Engine > EngineEpoll {
+		panic(fmt.Sprintf("ws: Options.Engine %d: use EngineAuto, EnginePortable or EngineEpoll", o.Engine))
+	}
+	if o.CompressionLevel > 9 {
+		panic(fmt.Sprintf("ws: Options.CompressionLevel %d: use 1 (fast) to 9 (small)", o.CompressionLevel))
+	}
+	for _, name := range o.Subprotocols {
+		if !isToken(name) {
+			panic(fmt.Sprintf("ws: Options.Subprotocols: %q is not a token (RFC 9110 §5.6.2)", name))
+		}
+	}
+	for _, pattern := range o.Origins {
+		if _, err := parseOrigin(pattern); err != nil && pattern != "*" {
+			panic(fmt.Sprintf("ws: Options.Origins: %q: write it as scheme://host, as https://*.example.com, or *", pattern))
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package ws
+
+import (
+	"sync"
+	"time"
+
+	"aerys/ws/frame"
+)
+
+// outbox is what waits to be sent to one client, oldest first. A conn has one
+// only while something waits; conn.mu guards it.
+type outbox struct {
+	segments []segment
+	size     int // bytes not yet sent
+	messages int // frames not yet sent as a whole
+	progress uint32
+	writing  bool          // a goroutine writes outside conn.mu
+	room     chan struct{} // closed when senders that wait may look again
+}
+
+// segment is a run of whole frames, of which the first may be partly sent.
+type segment struct {
+	bytes    []byte
+	sent     int
+	messages int
+	own      bool // from getBuffer, nobody else has it
+}
+
+// copyLimit is up to what size frames are copied together. Larger payloads are
+// written from where they lie.
+const copyLimit = 128 << 10
+
+var outboxes = sync.Pool{New: func() any { return new(outbox) }}
+
+func (o *outbox) release() {
+	o.wakeSenders()
+	for i := range o.segments {
+		if o.segments[i].own {
+			putBuffer(o.segments[i].bytes)
+		}
+	}
+	clear(o.segments)
+	*o = outbox{segments: o.segments[:0]}
+	outboxes.Put(o)
+}
+
+// tail returns the segment to which n bytes may be appended.
+func (o *outbox) tail(n int) *segment {
+	if last := len(o.segments) - 1; last >= 0 {
+		if s := &o.segments[last]; s.own && len(s.bytes)+n <= copyLimit && !(o.writing && last == 0) {
+			s.bytes = growBuffer(s.bytes, n)
+			return s
+		}
+	}
+	o.segments = append(o.segments, segment{bytes: getBuffer(n), own: true})
+	return &o.segments[len(o.segments)-1]
+}
+
+// share queues frames that others are sent too.
+func (o *outbox) share(frames []byte, messages int) {
+	if len(frames) < 512 { // less than a segment is worth
+		o.copy(frames, messages)
+		return
+	}
+	o.segments = append(o.segments, segment{bytes: frames, messages: messages})
+	o.size += len(frames)
+	o.messages += messages
+}
+
+// copy queues frames that may change later.
+func (o *outbox) copy(frames []byte, messages int) {
+	s := o.tail(len(frames))
+	s.bytes = append(s.bytes, frames...)
+	s.messages += messages
+	o.size += len(frames)
+	o.messages += messages
+}
+
+// sent notes that n bytes of the first segment are on their way.
+func (o *outbox) sent(n int) {
+	first := &o.segments[0]
+	first.sent += n
+	o.size -= n
+	if first.sent < len(first.bytes) {
+		return
+	}
+	o.messages -= first.messages
+	if first.own {
+		putBuffer(first.bytes)
+	}
+	o.segments = append(o.segments[:0], o.segments[1:]...)
+}
+
+func (o *outbox) wakeSenders() {
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+}
+
+// appendFrame queues one frame.
+func appendFrame[T string | []byte](o *outbox, h frame.Header, payload T) {
+	h.Length = int64(len(payload))
+	s := o.tail(frame.MaxHeaderSize + len(payload))
+	before := len(s.bytes)
+	s.bytes = append(frame.AppendHeader(s.bytes, h), payload...)
+	s.messages++
+	o.messages++
+	o.size += len(s.bytes) - before
+}
+
+// over reports whether more waits than the options allow, and which one.
+func (o *outbox) over(options *Options) string {
+	switch {
+	case o == nil:
+	case o.size > options.MaxQueuedBytes:
+		return "MaxQueuedBytes"
+	case o.messages > options.MaxQueuedMessages:
+		return "MaxQueuedMessages"
+	}
+	return ""
+}
+
+// waiting returns the outbox, made when there is none. c.mu is held.
+func (c *conn) waiting() *outbox {
+	if c.out == nil {
+		c.out = outboxes.Get().(*outbox)
+		c.out.progress = c.endpoint.clock.Load()
+	}
+	return c.out
+}
+
+// flush sends what waits, as far as the socket takes it at once, unless a turn
+// is gathering replies or another goroutine is writing. c.mu is held.
+func (c *conn) flush() {
+	o := c.out
+	if o == nil || c.gathering || o.writing {
+		return
+	}
+	for len(o.segments) > 0 {
+		waits := o.segments[0].bytes[o.segments[0].sent:]
+		n, err := c.transport.tryWrite(waits)
+		if err != nil {
+			c.abandon(CodeAbnormal, "connection lost")
+			return
+		}
+		c.wrote(n)
+		if n < len(waits) {
+			c.transport.full()
+			return
+		}
+	}
+	c.flushed()
+}
+
+// wrote accounts for n sent bytes. c.mu is held.
+func (c *conn) wrote(n int) {
+	if n == 0 {
+		return
+	}
+	c.traffic.BytesSent += uint64(n)
+	c.lastSent = c.endpoint.clock.Load()
+	c.out.progress = c.lastSent
+	c.out.sent(n)
+	if c.out.over(c.endpoint.options) == "" {
+		c.out.wakeSenders()
+	}
+}
+
+// flushed lets go of the empty outbox. c.mu is held.
+func (c *conn) flushed() {
+	c.out.release()
+	c.out = nil
+	if how := c.closing.Load(); how != nil && how.final {
+		c.transport.closeWrite()
+	}
+}
+
+// discard drops what can no longer be sent. c.mu is held.
+func (c *conn) discard() {
+	if c.out != nil && !c.out.writing {
+		c.out.release()
+		c.out = nil
+	}
+}
+
+// drain writes what waits with write, which may block and is called without
+// c.mu. Transports whose tryWrite cannot tell run it in a goroutine.
+func (c *conn) drain(write func([]byte) (int, error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.out
+	if o == nil || o.writing {
+		return
+	}
+	o.writing = true
+	for len(o.segments) > 0 && !c.ended {
+		first := o.segments[0]
+		c.mu.Unlock()
+		n, err := write(first.bytes[first.sent:])
+		c.mu.Lock()
+		c.wrote(n)
+		if err != nil {
+			c.abandon(CodeAbnormal, "connection lost")
+			break
+		}
+	}
+	o.writing = false
+	if c.ended || len(o.segments) > 0 {
+		c.discard()
+		return
+	}
+	c.flushed()
+}
+
+// waitForRoom returns when less waits than the options allow, or with an error
+// when the client is gone or does not read. c.mu is held, but not meanwhile.
+func (c *conn) waitForRoom() error {
+	if c.out.over(c.endpoint.options) == "" {
+		return nil
+	}
+	timeout := time.NewTimer(c.endpoint.options.WriteTimeout)
+	defer timeout.Stop()
+	for {
+		option := c.out.over(c.endpoint.options)
+		if option == "" {
+			return nil
+		}
+		c.gathering = false // whoever waits wants the bytes gone
+		c.flush()
+		if c.out == nil {
+			continue
+		}
+		if c.out.room == nil {
+			c.out.room = make(chan struct{})
+		}
+		room := c.out.room
+		c.mu.Unlock()
+		var timedOut bool
+		select {
+		case <-room:
+		case <-timeout.C:
+			timedOut = true
+		}
+		c.mu.Lock()
+		if c.closing.Load() != nil {
+			return ErrClosed
+		}
+		if timedOut {
+			c.abandon(CodePolicyViolation, "client does not read: Options."+option+" waited for longer than Options.WriteTimeout")
+			return ErrSlowClient
+		}
+	}
+}

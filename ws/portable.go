@@ -1,0 +1,136 @@
+package ws
+
+import (
+	"net"
+	"time"
+)
+
+// stream is a conn of the portable engine: a net.Conn and one goroutine, which
+// holds no buffer while it waits.
+type stream struct {
+	conn
+	net   net.Conn
+	ready readiness // how to wait without a buffer
+	first [2]byte   // where the others read, before they take one
+}
+
+// adoptPortable runs a connection on the portable engine.
+func adoptPortable(e *Endpoint, nc net.Conn, a *agreement, o *arrival) {
+	s := &stream{net: nc}
+	s.transport = s
+	s.subprotocol, s.deflate = a.subprotocol, a.deflate
+	s.ready.init(s)
+	e.opened(&s.conn)
+	go s.run(o)
+}
+
+// run serves the connection from its first byte to its last.
+func (s *stream) run(o *arrival) {
+	if s.open(o) == nil {
+		for s.turn() == nil {
+		}
+	}
+	s.end()
+	s.mu.Lock() // whoever writes under it is done
+	s.net.Close()
+	s.mu.Unlock()
+}
+
+// open is the first turn: OnOpen, and what came behind the handshake.
+func (s *stream) open(o *arrival) error {
+	t := s.begin()
+	defer s.finish(t)
+	s.onOpen(o.opener)
+	if len(o.early) == 0 {
+		return nil
+	}
+	t.direct = false
+	return ignorePause(t.received(o.early))
+}
+
+// turn waits for bytes, and deals with all that are there.
+func (s *stream) turn() error {
+	if err := s.waitForTurn(); err != nil {
+		return err
+	}
+	if s.ready.possible() {
+		return s.readReady()
+	}
+	n, err := s.net.Read(s.first[:])
+	if n == 0 {
+		return err
+	}
+	t := s.begin()
+	defer s.finish(t)
+	t.direct = false
+	if err := t.received(s.first[:n]); err != nil {
+		return ignorePause(err)
+	}
+	if t.in.empty() || t.mustPause() || s.deaf {
+		return nil
+	}
+	return s.readInto(t) // the rest of the frame is on its way
+}
+
+// readInto reads once.
+func (s *stream) readInto(t *turn) error {
+	space := t.space()
+	n, err := s.net.Read(space)
+	if n == 0 {
+		return err
+	}
+	return ignorePause(t.received(space[:n]))
+}
+
+// waitForTurn waits while the client has to pause, and then deals with what
+// was put aside.
+func (s *stream) waitForTurn() error {
+	if s.mayRead() {
+		if s.in == nil || s.in.stash == nil {
+			return nil
+		}
+	} else {
+		s.waitWhilePaused()
+	}
+	t := s.begin()
+	defer s.finish(t)
+	return ignorePause(t.resume())
+}
+
+func (s *stream) begin() *turn {
+	t := turns.Get().(*turn)
+	s.endpoint.busy.Add(1)
+	t.begin(&s.conn)
+	return t
+}
+
+func (s *stream) finish(t *turn) {
+	t.finish()
+	turns.Put(t)
+	s.endpoint.rest()
+}
+
+// rest ends a goroutine's turns: what they broadcast is delivered.
+func (e *Endpoint) rest() {
+	e.busy.Add(-1)
+	e.flushFeed()
+}
+
+func (s *stream) read(p []byte) (int, error) { return s.net.Read(p) }
+
+func (s *stream) tryWrite(p []byte) (int, error) { return s.ready.tryWrite(p) }
+
+func (s *stream) full() { go s.drain(s.net.Write) }
+
+func (s *stream) closeWrite() {
+	if c, ok := s.net.(interface{ CloseWrite() error }); ok {
+		go c.CloseWrite() // that of TLS writes, and may block
+		return
+	}
+	s.interrupt()
+}
+
+// interrupt lets reads and writes end. The deadline is long past.
+func (s *stream) interrupt() { s.net.SetDeadline(time.Unix(1, 0)) }
+
+func (s *stream) resume() {} // waitForTurn waits for the sweep
