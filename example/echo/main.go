@@ -1,0 +1,139 @@
+// Echo serves /echo, which sends every message back with its type, and
+// /broadcast, which sends every message to all of that endpoint's clients. It
+// is what load generators and conformance suites are pointed at.
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"flag"
+	"fmt"
+	"log"
+	"math/big"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"aerys"
+	"aerys/ws"
+)
+
+// client is an application that needs to know nothing of its clients.
+type client struct{ endpoint *ws.Endpoint }
+
+func (c *client) OnStart(endpoint *ws.Endpoint) error { c.endpoint = endpoint; return nil }
+
+func (c *client) OnHandshake(*aerys.Request, *aerys.Response) (none struct{}) { return }
+
+func (c *client) OnOpen(ws.ClientID, struct{}) {}
+
+func (c *client) OnClose(ws.ClientID, ws.Code, string) {}
+
+func (c *client) OnStop() {}
+
+type echo struct{ client }
+
+func (e *echo) OnData(id ws.ClientID, msg *ws.Message) {
+	data, err := msg.Bytes()
+	switch {
+	case err != nil: // the client is gone
+	case msg.Binary():
+		e.endpoint.SendBinary(data, id)
+	default:
+		e.endpoint.SendText(data, id)
+	}
+}
+
+type broadcast struct{ client }
+
+func (b *broadcast) OnData(_ ws.ClientID, msg *ws.Message) {
+	data, err := msg.Bytes()
+	switch {
+	case err != nil:
+	case msg.Binary():
+		b.endpoint.BroadcastBinary(data)
+	default:
+		b.endpoint.BroadcastText(data)
+	}
+}
+
+var engines = map[string]ws.Engine{"auto": ws.EngineAuto, "portable": ws.EnginePortable, "epoll": ws.EngineEpoll}
+
+func main() {
+	addr := flag.String("addr", "localhost:1337", "host and port to listen on")
+	engine := flag.String("engine", "auto", "auto, portable or epoll")
+	encrypt := flag.Bool("tls", false, "serve over TLS, with a certificate made for the occasion")
+	compress := flag.Bool("compress", false, "negotiate permessage-deflate")
+	flag.Parse()
+
+	options := ws.Options{
+		MaxFrameSize:        16 << 20,
+		MaxMessageSize:      16 << 20,
+		MaxFramesPerMessage: -1,
+		MaxBytesPerMinute:   -1,
+		MaxFramesPerSecond:  -1,
+		Compression:         *compress,
+		Engine:              engines[*engine],
+		Origins:             []string{"*"},
+	}
+	router := aerys.Router().
+		Get("/echo", ws.Websocket(&echo{}, options)).
+		Get("/broadcast", ws.Websocket(&broadcast{}, options))
+
+	host, port, err := net.SplitHostPort(*addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		log.Fatal(err)
+	}
+	h := new(aerys.Host).Expose(host, number).Use(router)
+	if *encrypt {
+		h.Encrypt(certificate(), "")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	server := aerys.Server{Hosts: []*aerys.Host{h}}
+	server.Ready = func([]net.Addr) { fmt.Println("listening") }
+	if err := server.Serve(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// certificate writes a certificate for localhost and its key to a temporary
+// file, and returns its name.
+func certificate() string {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		DNSNames:     []string{"localhost"},
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		NotAfter:     time.Now().Add(24 * time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	p := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	p = append(p, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	name := filepath.Join(os.TempDir(), fmt.Sprintf("aerys-echo-%d.pem", os.Getpid()))
+	if err := os.WriteFile(name, p, 0o600); err != nil {
+		log.Fatal(err)
+	}
+	return name
+}
