@@ -148,6 +148,11 @@ type site struct {
 
 func newSite(h *Host, options *Options) *site {
 	methods := slices.Clone(options.AllowedMethods)
+	walk(h.actions, func(action any) {
+		if routes, ok := action.(*Routes); ok {
+			methods = append(methods, routes.methods()...)
+		}
+	})
 	methods = unique(methods)
 	return &site{host: h, options: options, handler: compile(h.actions), methods: methods, allow: strings.Join(methods, ", ")}
 }
@@ -175,16 +180,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	} else {
 		s.refuseMethod(r, &x.response)
 	}
-	finish(&x.response)
-}
-
-func finish(r *Response) {
-	if r.State() == None {
-		r.SetStatus(http.StatusNotFound)
-	}
-	if r.State() != Ended {
-		r.End()
-	}
+	x.finish()
 }
 
 // end accounts for a request, also for one whose action panicked. An exchange
@@ -209,10 +205,9 @@ func (s *site) failed(x *exchange, cause any, stack []byte) {
 	r := x.request.Request
 	s.options.Logger.Error("aerys: panic in an action", "host", s.host.String(), "method", r.Method,
 		"path", r.URL.Path, "client", r.RemoteAddr, "panic", fmt.Sprint(cause), "stack", string(stack))
-	if state := x.response.State(); state == Streaming || state == Ended {
+	if !x.fail(cause, stack) {
 		panic(http.ErrAbortHandler)
 	}
-	x.response.SetStatus(http.StatusInternalServerError).End("Internal Server Error")
 }
 
 // normalMethod returns method in upper case. A misspelt HEAD or CONNECT stays:
@@ -239,6 +234,5 @@ func (s *site) refuseMethod(r *http.Request, response *Response) {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE":
 		status = http.StatusMethodNotAllowed
 	}
-	response.SetStatus(status).SetHeader("Allow", s.allow).SetHeader("Content-Type", "text/plain; charset=utf-8")
-	response.End(http.StatusText(status) + "\n")
+	response.SetHeader("Allow", s.allow).page(status, "")
 }

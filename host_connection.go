@@ -16,8 +16,7 @@ type connections struct {
 	options *Options
 	limit   int64
 
-	open, fresh    atomic.Int64 // fresh ones wait for their first request
-	accepted       atomic.Int64
+	open, accepted atomic.Int64
 	refused        atomic.Int64
 	received, sent atomic.Int64 // bytes
 	warned         atomic.Int64 // Unix time of the last warning
@@ -25,11 +24,13 @@ type connections struct {
 	leave func() // ends one connection; what Detach returns without ConnectionsPerIP
 
 	mu    sync.Mutex
+	fresh map[*connection]bool // those whose first request has not come
 	perIP map[netip.Prefix]int // nil without ConnectionsPerIP
 }
 
 func newConnections(options *Options) *connections {
-	c := &connections{options: options, limit: int64(or(options.MaxConnections, openFilesLimit()))}
+	c := &connections{options: options, fresh: make(map[*connection]bool)}
+	c.limit = int64(or(options.MaxConnections, openFilesLimit()))
 	c.leave = func() { c.open.Add(-1) }
 	if options.ConnectionsPerIP > 0 {
 		c.perIP = make(map[netip.Prefix]int)
@@ -37,38 +38,54 @@ func newConnections(options *Options) *connections {
 	return c
 }
 
-// enter counts a new connection, or reports that there is no room for it.
-func (c *connections) enter(conn net.Conn) (*connection, bool) {
+// enter counts a new connection, or refuses it when there is no room.
+func (c *connections) enter(conn net.Conn) (entered *connection, ok bool) {
 	if c.open.Add(1) > c.limit {
 		c.open.Add(-1)
-		c.refuse("MaxConnections", c.limit, conn)
+		c.refuse(conn, "MaxConnections", c.limit)
 		return nil, false
 	}
-	network, ok := c.enterNetwork(conn)
-	if !ok {
+	entered = &connection{Conn: conn, all: c}
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok && c.perIP != nil {
+		entered.network = clientNetwork(tcp.AddrPort().Addr())
+	}
+	if !c.enterNetwork(entered) {
 		c.open.Add(-1)
-		c.refuse("ConnectionsPerIP", int64(c.options.ConnectionsPerIP), conn)
+		c.refuse(conn, "ConnectionsPerIP", int64(c.options.ConnectionsPerIP))
 		return nil, false
 	}
 	c.accepted.Add(1)
-	c.fresh.Add(1)
-	return &connection{Conn: conn, all: c, network: network}, true
+	return entered, true
 }
 
-// enterNetwork counts conn for the network it comes from.
-func (c *connections) enterNetwork(conn net.Conn) (network netip.Prefix, ok bool) {
-	tcp, isTCP := conn.RemoteAddr().(*net.TCPAddr)
-	if c.perIP == nil || !isTCP {
-		return network, true
-	}
-	network = clientNetwork(tcp.AddrPort().Addr())
+// enterNetwork counts a connection for the network it comes from.
+func (c *connections) enterNetwork(entering *connection) (ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.perIP[network] >= c.options.ConnectionsPerIP {
-		return network, false
+	if entering.network.IsValid() {
+		if c.perIP[entering.network] >= c.options.ConnectionsPerIP {
+			return false
+		}
+		c.perIP[entering.network]++
 	}
-	c.perIP[network]++
-	return network, true
+	c.fresh[entering] = true
+	return true
+}
+
+// waiting is how many connections had no request yet.
+func (c *connections) waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.fresh)
+}
+
+// closeFresh closes the connections that had no request yet.
+func (c *connections) closeFresh() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for fresh := range c.fresh {
+		fresh.Conn.Close() // whoever reads from it will then call Close
+	}
 }
 
 // clientNetwork is what counts as one client: an IPv4 address, or the /56 that
@@ -93,7 +110,7 @@ func (c *connections) leaveNetwork(network netip.Prefix) {
 
 // refuse closes a connection that there is no room for; the log hears of it
 // once a second at most.
-func (c *connections) refuse(option string, limit int64, conn net.Conn) {
+func (c *connections) refuse(conn net.Conn, option string, limit int64) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		tcp.SetLinger(0) // a reset holds no resources; the client knows at once
 	}
@@ -149,7 +166,9 @@ func (c *connection) countRequest() bool {
 func (c *connection) begin() int64 {
 	n := c.requests.Add(1)
 	if n == 1 {
-		c.all.fresh.Add(-1)
+		c.all.mu.Lock()
+		defer c.all.mu.Unlock()
+		delete(c.all.fresh, c)
 	}
 	return n
 }

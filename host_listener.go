@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -119,6 +120,9 @@ func (l *listener) add(s *site) error {
 	l.sites = append(l.sites, s)
 	return nil
 }
+
+// has reports whether a host is exposed on the listener.
+func (l *listener) has(s *site) bool { return slices.Contains(l.sites, s) }
 
 // bind takes the listener over from those inherited, or makes it.
 func (l *listener) bind(inherited []net.Listener) (err error) {

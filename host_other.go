@@ -2,7 +2,12 @@
 
 package aerys
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+)
 
 // openFilesLimit is the default of MaxConnections.
 func openFilesLimit() int { return 10000 }
@@ -14,3 +19,11 @@ func changeUser(name string) error {
 	}
 	return nil
 }
+
+// inherit finds no sockets, and nobody to take over from.
+func inherit() ([]net.Listener, func(), error) { return nil, func() {}, nil }
+
+// handOverSignals returns what never tells anything.
+func handOverSignals() chan os.Signal { return make(chan os.Signal) }
+
+func (sv *service) handOverOn(context.Context, chan os.Signal, context.CancelCauseFunc) {}

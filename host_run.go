@@ -16,14 +16,32 @@ func Run(hosts ...*Host) error { return (&Server{Hosts: hosts}).Run() }
 // Run is Serve for a whole process. It prints a line with the URL of each
 // address, stops gracefully on SIGINT and SIGTERM, and at once on the second
 // of these signals.
+//
+// On Unix it listens on sockets that systemd passes (socket activation) where
+// a host is exposed on their address, and SIGUSR2 replaces the program without
+// a refused connection: the same command is started again, on the same sockets
+// (port 0 excepted), and when the new process serves, this one stops
+// gracefully. If the new one fails to start, this one serves on. A supervisor
+// that watches the process id, and a container's process 1, will take that for
+// the end of the program.
 func (s *Server) Run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the next signal has its usual effect: it ends the process
-	return s.serve(ctx, nil, func(sv *service) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	handOver := handOverSignals()
+	defer signal.Stop(handOver)
+	inherited, serving, err := inherit()
+	if err != nil {
+		return err
+	}
+	return s.serve(ctx, inherited, func(sv *service) {
 		for _, l := range sv.listeners {
 			fmt.Println("Listening on", l.url())
 		}
+		serving()
+		go sv.handOverOn(ctx, handOver, cancel)
 	})
 }
 

@@ -96,6 +96,9 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 	if len(hosts) == 0 {
 		return nil, errors.New("aerys: a Server without Hosts has nothing to serve")
 	}
+	if err := options.check(); err != nil {
+		return nil, err
+	}
 	sv := &service{options: options, connections: newConnections(options), began: time.Now()}
 	for _, h := range hosts {
 		s := newSite(h, options)
@@ -267,6 +270,7 @@ func (sv *service) stop(cause error) error {
 	stopped := make(chan error, 1)
 	go func() { stopped <- sv.stopActions() }()
 	sv.drain(deadline, cause == errHandedOver)
+	sv.connections.closeFresh()
 	return errors.Join(sv.shutDown(deadline), <-stopped)
 }
 
@@ -290,7 +294,7 @@ const silence = 500 * time.Millisecond
 func (sv *service) drain(deadline time.Time, handedOver bool) {
 	quiet := time.Now().Add(silence)
 	for now := time.Now(); now.Before(deadline); now = time.Now() {
-		expected := sv.connections.fresh.Load() > 0 || handedOver && sv.connections.open.Load() > 0
+		expected := sv.connections.waiting() > 0 || handedOver && sv.connections.open.Load() > 0
 		if sv.underWay() == 0 && (!expected || now.After(quiet)) {
 			return
 		}

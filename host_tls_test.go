@@ -1,0 +1,290 @@
+package aerys
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// writeCertificate writes a self-signed certificate for names and its key.
+func writeCertificate(t *testing.T, dir string, names ...string) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(dir, names[0]+".crt"), filepath.Join(dir, names[0]+".key")
+	writePEM(t, certFile, &pem.Block{Type: "CERTIFICATE", Bytes: cert})
+	writePEM(t, keyFile, &pem.Block{Type: "EC PRIVATE KEY", Bytes: bytes})
+	return certFile, keyFile
+}
+
+// writePEM replaces a file at once, as one should.
+func writePEM(t *testing.T, name string, blocks ...*pem.Block) {
+	t.Helper()
+	var text bytes.Buffer
+	for _, block := range blocks {
+		pem.Encode(&text, block)
+	}
+	replaceFile(t, name, text.Bytes())
+}
+
+func replaceFile(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(name+".new", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// handshake opens a TLS connection and returns it with the name in the
+// server's certificate.
+func handshake(t *testing.T, address net.Addr, config *tls.Config) (conn *tls.Conn, name string, err error) {
+	t.Helper()
+	config.InsecureSkipVerify = true
+	conn = tls.Client(dial(t, address), config)
+	if err = conn.Handshake(); err == nil {
+		name = conn.ConnectionState().PeerCertificates[0].Subject.CommonName
+	}
+	return conn, name, err
+}
+
+func TestServerNamePicksTheCertificate(t *testing.T) {
+	dir := t.TempDir()
+	certA, keyA := writeCertificate(t, dir, "a.example")
+	certB, keyB := writeCertificate(t, dir, "b.example")
+	both := filepath.Join(dir, "both.pem")
+	cert, _ := os.ReadFile(certB)
+	key, _ := os.ReadFile(keyB)
+	replaceFile(t, both, append(cert, key...))
+	s := runServer(t, Options{},
+		local("a").Name("a.example").Encrypt(certA, keyA, &tls.Config{MinVersion: tls.VersionTLS13}),
+		local("b").Name("b.example").Encrypt(both, ""))
+	for _, test := range []struct {
+		sni, host, want string
+		protocols       []string
+		protocol        string
+	}{
+		{"a.example", "a.example", "a.example", nil, ""},
+		{"B.example", "b.example", "b.example", []string{"http/1.1"}, "http/1.1"},
+		{"b.example", "b.example", "b.example", []string{"http/1.1", "h2"}, "h2"},
+		{"", "b.example", "a.example", nil, ""},
+		{"c.example", "b.example", "a.example", nil, ""},
+	} {
+		_, name, err := handshake(t, s.addresses[0], &tls.Config{ServerName: test.sni, NextProtos: test.protocols})
+		if err != nil || name != test.want {
+			t.Errorf("%q: certificate of %q, want %q (%v)", test.sni, name, test.want, err)
+		}
+	}
+	if _, _, err := handshake(t, s.addresses[0], &tls.Config{ServerName: "a.example", MaxVersion: tls.VersionTLS12}); err == nil {
+		t.Error("the host's own tls.Config did not hold")
+	}
+	conn, _, _ := handshake(t, s.addresses[0], &tls.Config{ServerName: "a.example"})
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n")
+	text, _ := io.ReadAll(conn)
+	if _, body := statusAndBody(t, string(text)); body != "b" {
+		t.Errorf("another host over the same connection: %q", body)
+	}
+	if answer := s.get(t, s.addresses[0], "a.example", "/"); !strings.HasPrefix(answer, "HTTP/1.0 400") {
+		t.Errorf("clear text: %q", answer)
+	}
+}
+
+func TestClientCertificateIsNotPassedByAnotherName(t *testing.T) {
+	cert, key := writeCertificate(t, t.TempDir(), "a.example", "b.example")
+	s := runServer(t, Options{},
+		local("open").Name("a.example").Encrypt(cert, key),
+		local("guarded").Name("b.example").Encrypt(cert, key, &tls.Config{ClientAuth: tls.RequireAnyClientCert}))
+	ask := func(sni string, certificates ...tls.Certificate) (int, string) {
+		conn, _, err := handshake(t, s.addresses[0], &tls.Config{ServerName: sni, Certificates: certificates})
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n")
+		text, err := io.ReadAll(conn)
+		if err != nil {
+			return 0, ""
+		}
+		return statusAndBody(t, string(text))
+	}
+	if status, _ := ask("a.example"); status != 421 {
+		t.Errorf("by the name of the open host: status %d, want 421", status)
+	}
+	if status, _ := ask("b.example"); status != 0 {
+		t.Errorf("without a certificate: status %d, want none", status)
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := ask("b.example", pair); body != "guarded" {
+		t.Errorf("with a certificate: %d %q", status, body)
+	}
+}
+
+func TestCertificateFollowsItsFile(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := writeCertificate(t, dir, "old.example")
+	log := new(safeBuffer)
+	s := &site{host: new(Host).Encrypt(certFile, keyFile), options: &Options{Logger: textLogger(log)}}
+	if err := s.encrypt(); err != nil {
+		t.Fatal(err)
+	}
+	name := func(c *certificate) string {
+		pair, _ := c.get(nil)
+		return pair.Leaf.Subject.CommonName
+	}
+	c := &certificate{encryption: s.host.encryption, site: s}
+	if err := c.load(); err != nil {
+		t.Fatal(err)
+	}
+	newCert, newKey := writeCertificate(t, dir, "new.example")
+	later := func() { c.checked = c.checked.Add(-time.Second) }
+	name(c) // looks at the files
+
+	replaceFile(t, certFile, []byte("broken"))
+	later()
+	if n := name(c); n != "old.example" || strings.Count(log.String(), "keeping the old certificate") != 1 {
+		t.Errorf("broken file: %q, log %s", n, log)
+	}
+	later()
+	if name(c); strings.Count(log.String(), "keeping the old certificate") != 1 {
+		t.Errorf("the same broken file was logged again: %s", log)
+	}
+	os.Rename(newCert, certFile)
+	os.Rename(newKey, keyFile)
+	if n := name(c); n != "old.example" {
+		t.Errorf("within the second: %q", n)
+	}
+	later()
+	if n := name(c); n != "new.example" || !strings.Contains(log.String(), "new certificate") {
+		t.Errorf("new files: %q, log %s", n, log)
+	}
+	os.Remove(keyFile)
+	later()
+	if n := name(c); n != "new.example" || strings.Count(log.String(), "keeping the old certificate") != 2 {
+		t.Errorf("missing key: %q, log %s", n, log)
+	}
+}
+
+// transport is a client of one protocol.
+func transport(set func(*http.Protocols)) *http.Transport {
+	tr := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "a.example"}}
+	set(tr.Protocols)
+	return tr
+}
+
+func TestHTTP2(t *testing.T) {
+	cert, key := writeCertificate(t, t.TempDir(), "a.example")
+	hello := func(req *Request, res *Response) { res.End(req.Proto + " " + req.RemoteAddr) }
+	s := runServer(t, Options{MaxRequestsPerConnection: 2},
+		new(Host).Expose("127.0.0.1", 0).Use(hello), new(Host).Expose("::1", 0).Encrypt(cert, key).Use(hello))
+	for _, test := range []struct {
+		name, url, want string
+		set             func(*http.Protocols)
+	}{
+		{"prior knowledge", "http://" + s.addresses[0].String(), "HTTP/2.0 ", func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) }},
+		{"ALPN", "https://" + s.addresses[1].String(), "HTTP/2.0 ", func(p *http.Protocols) { p.SetHTTP2(true) }},
+		{"HTTP/1 in clear text", "http://" + s.addresses[0].String(), "HTTP/1.1 ", func(p *http.Protocols) { p.SetHTTP1(true) }},
+		{"HTTP/1 over TLS", "https://" + s.addresses[1].String(), "HTTP/1.1 ", func(p *http.Protocols) { p.SetHTTP1(true) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			clients := make(map[string]bool)
+			tr := transport(test.set)
+			defer tr.CloseIdleConnections()
+			for range 5 {
+				response, err := (&http.Client{Transport: tr}).Get(test.url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(response.Body)
+				response.Body.Close()
+				clients[string(body)] = true
+				if !strings.HasPrefix(string(body), test.want) {
+					t.Errorf("%s, want %s", body, test.want)
+				}
+			}
+			// MaxRequestsPerConnection, by GOAWAY over HTTP/2.
+			if len(clients) < 2 {
+				t.Errorf("all requests came from %v", clients)
+			}
+		})
+	}
+}
+
+func TestConcurrentStreamsAreBounded(t *testing.T) {
+	release := make(chan struct{})
+	entered := make(chan struct{}, 10)
+	s := runServer(t, Options{MaxConcurrentStreams: 2}, new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
+		entered <- struct{}{}
+		<-release
+		res.End("ok")
+	}))
+	conn := dial(t, s.addresses[0])
+	io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+	// HEADERS with END_STREAM and END_HEADERS: GET, http, /, and an :authority.
+	block := "\x82\x86\x84\x41\x01a"
+	for stream := range 3 {
+		io.WriteString(conn, "\x00\x00"+string(rune(len(block)))+"\x01\x05\x00\x00\x00"+string(rune(2*stream+1))+block)
+	}
+	<-entered
+	<-entered
+	// The third stream is refused: RST_STREAM, REFUSED_STREAM (RFC 9113 §5.1.2).
+	header := make([]byte, 9)
+	for {
+		if _, err := io.ReadFull(conn, header); err != nil {
+			t.Fatal(err)
+		}
+		payload := make([]byte, int(header[1])<<8|int(header[2]))
+		io.ReadFull(conn, payload)
+		if header[3] == 4 && header[4] == 0 && !bytes.Contains(payload, []byte{0, 3, 0, 0, 0, 2}) {
+			t.Errorf("SETTINGS without MAX_CONCURRENT_STREAMS 2: %x", payload)
+		}
+		if header[3] == 3 {
+			if header[8] != 5 || payload[3] != 7 {
+				t.Errorf("stream %d reset with %d", header[8], payload[3])
+			}
+			break
+		}
+	}
+	close(release)
+	if len(entered) != 0 {
+		t.Error("the third stream was served")
+	}
+}
+
+func TestServeWithoutContextValues(t *testing.T) {
+	s := &Server{Hosts: []*Host{local("a")}}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.Ready = func([]net.Addr) { cancel() }
+	if err := s.Serve(ctx); err != nil {
+		t.Error(err)
+	}
+}
