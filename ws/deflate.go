@@ -9,8 +9,8 @@ import (
 )
 
 // This file is permessage-deflate on the payload of one message (RFC 7692
-// §7.2). It knows no frames: the payload is the payloads of a message's frames, one
-// after the other, and may be cut into them anywhere (§6.1).
+// §7.2). It knows no frames: what is called payload here may be cut into the
+// frames of the message anywhere (§6.1).
 
 // flushTail is how the flush of a DEFLATE stream ends: the length of an empty
 // block without compression. It is not sent (RFC 7692 §7.2.1).
@@ -49,9 +49,9 @@ func (d *deflater) release() {
 // compress appends the compressed form of a whole message to dst
 // (RFC 7692 §7.2.1). An empty message becomes a single zero byte (§7.2.3.6).
 //
-// The level is that of compress/flate, from 1 to 9. Level 1 is the default because
-// a server's time is dearer than its bytes: the higher levels, without earlier messages to
-// refer to, take half as long again to save another twentieth.
+// The level is that of compress/flate, from 1 to 9. The default is 1: without
+// earlier messages to refer to, the higher levels take half as long again, or
+// longer, to save another twentieth of a message of 1 KiB.
 func compress(dst, payload []byte, level int) []byte {
 	d := getDeflater(level, dst, nil)
 	// Neither fails, for a deflateOutput that keeps everything does not.
@@ -67,7 +67,8 @@ func compress(dst, payload []byte, level int) []byte {
 const deflatePiece = 4096
 
 // newDeflater returns a deflater for a message of unknown length, whose
-// payload it writes to next, piece by piece. It must be closed, and not be used after.
+// payload it writes to next, piece by piece. It must be closed, once, and not
+// be used after.
 func newDeflater(next io.Writer, level int) *deflater {
 	return getDeflater(level, make([]byte, 0, deflatePiece+512), next)
 }
@@ -89,7 +90,7 @@ func (d *deflater) Close() error {
 // deflateOutput is what a deflater's flate.Writer writes to.
 type deflateOutput deflater
 
-// Write always holds back as much as a flushTail, since it may turn out to be one.
+// Write always holds back the last bytes: they may turn out to be the flushTail.
 func (o *deflateOutput) Write(p []byte) (int, error) {
 	o.out = append(o.out, p...)
 	if o.next == nil || len(o.out) < deflatePiece {
@@ -103,20 +104,21 @@ func (o *deflateOutput) Write(p []byte) (int, error) {
 
 // Errors of inflating.
 var (
-	// errInflateData says that a payload is not DEFLATE, or ends too early. RFC 7692
-	// names no status code; 1007, data that is not of its type, is what it amounts to.
+	// errInflateData says that a payload is not DEFLATE, or ends too early.
+	// RFC 7692 names no status code for it; 1007 is for data that is not
+	// consistent with its type (RFC 6455 §7.4.1).
 	errInflateData = errors.New("ws: compressed message is damaged (RFC 7692 §7.2.2)")
 	// errInflateLimit says that a message is larger than allowed: 1009.
 	errInflateLimit = errors.New("ws: message is too big when inflated")
 )
 
 // inflater is an io.Reader of the message whose compressed payload it is given
-// (RFC 7692 §7.2.2). It comes from a pool, takes 45 KB, and allocates nothing more however
-// large the message.
+// (RFC 7692 §7.2.2). It comes from a pool, takes 45 KB, and allocates nothing
+// more, however large the message.
 //
-// A payload may consist of several DEFLATE streams: a block with BFINAL set ends one
-// (§7.2.3.4), and the next begins at the next byte (§7.2.1), with an empty window
-// as every stream does (RFC 1951 §2). The last has no such block; it is given one.
+// A payload may consist of several DEFLATE streams: a block with BFINAL set ends
+// one (§7.2.3.4), and the next begins at the next byte (§7.2.1), with an empty
+// window as every stream does. The last has no such block; it is given one.
 type inflater struct {
 	stream  flateReader
 	source  inflateSource
@@ -139,9 +141,12 @@ var inflaters = sync.Pool{New: func() any {
 }}
 
 // newInflater returns an inflater of the payload that reader returns until its
-// io.EOF, which must be released, and not be used after. With context takeover (§7.1.1)
-// window holds the messages before it, and is brought up to date as this one is read:
-// it has to be read to its end then. More than limit bytes are not inflated.
+// io.EOF. It must be released, once, and not be used after. No more than limit
+// bytes are inflated.
+//
+// With context takeover (§7.1.1) window holds the end of the messages before
+// this one, and is brought up to date as this one is read: it has to be read to
+// its end then, wanted or not. Without, window is nil.
 func newInflater(reader io.Reader, window *slidingWindow, limit int64) *inflater {
 	in := inflaters.Get().(*inflater)
 	in.source.reader = reader
@@ -160,8 +165,8 @@ func (in *inflater) release() {
 	inflaters.Put(in)
 }
 
-// inflate appends the message whose whole payload is compressed to dst. Its
-// errors are errInflateData and errInflateLimit; window and limit are newInflater's.
+// inflate appends the message whose whole payload is given to dst. Its errors
+// are errInflateData and errInflateLimit; window and limit are newInflater's.
 func inflate(dst, compressed []byte, window *slidingWindow, limit int64) ([]byte, error) {
 	in := newInflater(nil, window, limit)
 	defer in.release()
@@ -263,9 +268,9 @@ func (s *inflateSource) fill() error {
 }
 
 // exhausted reports, between two streams, whether the message ends here: behind
-// inflateEnd, or already before it. The latter is more than RFC 7692 asks for, but some
-// peers compress an empty message to nothing, or leave out the byte that has to follow a
-// last block (§7.2.1, §7.2.3.4).
+// inflateEnd, or already before it. The latter is more than RFC 7692 asks for,
+// but some peers compress an empty message to nothing (§7.2.3.6), or leave out
+// the byte that has to follow a last block (§7.2.3.4).
 func (s *inflateSource) exhausted() bool {
 	s.fill()
 	return s.ended && len(s.chunk)%len(inflateEnd) == 0
@@ -290,8 +295,8 @@ func (s *inflateSource) Read(p []byte) (int, error) {
 }
 
 // slidingWindow is the end of what a peer has sent, inflated: as much as its
-// next message may refer to (RFC 7692 §7.2.3.2). It takes memory as it fills, at most
-// maxWindow. A nil *slidingWindow stays empty.
+// next message may refer to (RFC 7692 §7.2.3.2). It takes memory as it fills, at
+// most maxWindow. A nil *slidingWindow stays empty.
 type slidingWindow []byte
 
 // maxWindow is the largest window of DEFLATE (RFC 1951 §2).

@@ -45,7 +45,7 @@ func listElements(values []string) iter.Seq[string] {
 }
 
 // headerHasToken reports whether the list in values holds a token, in upper or
-// lower case, as Connection and Upgrade have to (RFC 6455 §4.2.1). It does not allocate.
+// lower case, as Connection and Upgrade have to (RFC 6455 §4.2.1).
 func headerHasToken(values []string, token string) bool {
 	for element := range listElements(values) {
 		// The lengths differ where EqualFold would take the Kelvin sign for a k.
@@ -173,9 +173,9 @@ const (
 )
 
 // parseDeflate returns the parameters of e, an offer of permessage-deflate or
-// the answer to one: window bits, 1 for those without a value, 0 for those absent. It
-// fails at what RFC 7692 §7 refuses: another extension, an unknown or repeated
-// parameter, an invalid value.
+// the answer to one: window bits, 1 for those without a value, 0 for those
+// absent. It fails at another extension, and at what RFC 7692 §7 refuses: an
+// unknown or repeated parameter, an invalid value.
 func parseDeflate(e extension, offer bool) (terms map[string]int, ok bool) {
 	terms = make(map[string]int)
 	for _, p := range e.params {
@@ -253,8 +253,8 @@ var errDeflateAnswer = errors.New("ws: the server's Sec-WebSocket-Extensions is 
 
 // checkDeflateAnswer returns the terms that a server chose for [deflateOffer].
 // Its error means to fail the connection: an extension that was not offered
-// (RFC 6455 §4.1), or terms that are not valid (RFC 7692 §7). A server that goes on to
-// refer to earlier messages though it was asked not to is understood all the same.
+// (RFC 6455 §4.1), or terms that are not valid (RFC 7692 §7). A server that goes
+// on to refer to earlier messages though asked not to is understood all the same.
 func checkDeflateAnswer(answer []extension) (deflateParams, error) {
 	if len(answer) == 0 {
 		return 0, nil

@@ -1,0 +1,566 @@
+package ws
+
+import (
+	"bytes"
+	"compress/flate"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+)
+
+// unlimited is a limit on inflation that is none.
+const unlimited = math.MaxInt64
+
+// deflateRand is a source of random numbers whose seed is printed if the test fails.
+func deflateRand(t testing.TB) *rand.Rand {
+	seed := rand.Uint64()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %#x", seed)
+		}
+	})
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// jsonMessage is JSON of size bytes, as applications send it.
+func jsonMessage(size int) []byte {
+	var b bytes.Buffer
+	for i := 0; b.Len() < size; i++ {
+		fmt.Fprintf(&b, `{"id":%d,"user":"user%d","price":%d.%02d,"tags":["a","b"],"active":%v},`, i*7919, i%17, i*31%1000, i*13%100, i%3 == 0)
+	}
+	return b.Bytes()[:size]
+}
+
+// noise is size bytes that cannot be compressed.
+func noise(r *rand.Rand, size int) []byte {
+	p := make([]byte, size)
+	for i := range p {
+		p[i] = byte(r.Uint32())
+	}
+	return p
+}
+
+// pieces is a reader of p in pieces of random sizes, as fragments bring it.
+type pieces struct {
+	p []byte
+	r *rand.Rand
+}
+
+func (s *pieces) Read(p []byte) (int, error) {
+	if len(s.p) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.p[:1+s.r.IntN(min(len(s.p), 1+s.r.IntN(5000)))])
+	s.p = s.p[n:]
+	return n, nil
+}
+
+// readInflated inflates what reader returns, as a stream.
+func readInflated(reader io.Reader, window *slidingWindow, limit int64) ([]byte, error) {
+	in := newInflater(reader, window, limit)
+	defer in.release()
+	return io.ReadAll(in)
+}
+
+// TestInflate has what RFC 7692 allows a peer to send, and what it does not.
+func TestInflate(t *testing.T) {
+	const (
+		hello = "\xf2\x48\xcd\xc9\xc9\x07\x00"
+		final = "\xf3\x48\xcd\xc9\xc9\x07\x00" // BFINAL is set
+	)
+	for _, test := range []struct {
+		rule, payload, want string
+		err                 error
+	}{
+		{"§7.2.3.1: one compressed block", hello, "Hello", nil},
+		{"§7.2.3.3: a block without compression", "\x00\x05\x00\xfa\xffHello\x00", "Hello", nil},
+		{"§7.2.3.4: a last block", final + "\x00", "Hello", nil},
+		{"§7.2.3.5: two blocks", "\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", "Hello", nil},
+		{"§7.2.3.6: an empty message", "\x00", "", nil},
+		{"§7.2.3.6: an empty message in a compressed block", "\x02\x00", "", nil},
+		{"§7.2.1: a last block, then another", final + hello, "HelloHello", nil},
+		{"§7.2.1: last blocks, one after the other", final + final + final + "\x00", "HelloHelloHello", nil},
+		{"§7.2.1: empty last blocks", strings.Repeat("\x03\x00", 1000) + hello, "Hello", nil},
+		{"§7.2.1: a last block without compression", "\x01\x05\x00\xfa\xffHello\x00", "Hello", nil},
+
+		{"tolerated: no byte behind a last block", final, "Hello", nil},
+		{"tolerated: an empty message made of nothing", "", "", nil},
+
+		{"§7.2.2: the payload ends in a block", hello[:6], "", errInflateData},
+		{"§7.2.2: the payload ends in a last block", final[:6], "", errInflateData},
+		{"§7.2.2: the payload ends in a length", "\x00\x05", "", errInflateData},
+		{"§7.2.2: the payload ends in a stored block", "\x00\x05\x00\xfa\xff", "", errInflateData},
+		{"§7.2.1: the flush was not cut off", hello + "\x00\x00\xff\xff", "Hello", errInflateData},
+		{"trailing garbage", hello + "\x55", "Hello", errInflateData},
+		{"trailing garbage", hello + "\xff\xff\xff\xff", "Hello", errInflateData},
+		{"trailing garbage behind a last block", final + "\xff", "Hello", errInflateData},
+		{"RFC 1951 §3.2.3: block type 3", "\x06", "", errInflateData},
+		{"RFC 1951 §3.2.4: lengths that do not match", "\x00\x05\x00\xfa\xfeHello\x00", "", errInflateData},
+		{"RFC 1951 §3.2.5: a distance to before the beginning", "\xf2\x00\x11\x00\x00", "", errInflateData},
+		{"RFC 1951 §2: nor across a last block", final + "\xf2\x00\x11\x00\x00", "Hello", errInflateData},
+		{"not DEFLATE", "Hello, world", "", errInflateData},
+	} {
+		check := func(how string, got []byte, err error) {
+			// What came before the fault may have been handed out.
+			if err != test.err || err == nil && string(got) != test.want || !strings.HasPrefix(test.want, string(got[:min(len(got), len(test.want))])) {
+				t.Errorf("%s, %s: got %q, %v", test.rule, how, got, err)
+			}
+		}
+		got, err := inflate(nil, []byte(test.payload), nil, unlimited)
+		check("whole", got, err)
+		got, err = readInflated(strings.NewReader(test.payload), nil, unlimited)
+		check("streamed", got, err)
+		got, err = readInflated(iotest.OneByteReader(strings.NewReader(test.payload)), nil, unlimited)
+		check("byte by byte", got, err)
+		got, err = readInflated(iotest.DataErrReader(strings.NewReader(test.payload)), nil, unlimited)
+		check("end with the last byte", got, err)
+	}
+}
+
+// TestInflateTruncated: no beginning of a payload passes for the message.
+func TestInflateTruncated(t *testing.T) {
+	payload := compress(nil, jsonMessage(1000), 1)
+	for n := 1; n < len(payload); n++ {
+		if _, err := inflate(nil, payload[:n], nil, unlimited); err != errInflateData {
+			t.Fatalf("the first %d of %d bytes: %v", n, len(payload), err)
+		}
+	}
+}
+
+// TestRoundTrip: what is compressed in one way or the other is inflated in one
+// way or the other, whatever the pieces.
+func TestRoundTrip(t *testing.T) {
+	r := deflateRand(t)
+	for _, size := range []int{0, 1, 16, 17, 125, 126, 32768, 32769, 65535, 65536, 1 << 20} {
+		for kind, message := range map[string][]byte{"json": jsonMessage(size), "zeros": make([]byte, size), "noise": noise(r, size)} {
+			for _, level := range []int{1, 6} {
+				name := fmt.Sprintf("%d bytes of %s at level %d", size, kind, level)
+				prefix := []byte("before")
+				payload := compress(prefix, message, level)
+				if !bytes.HasPrefix(payload, prefix) {
+					t.Fatalf("%s: what was in dst is gone", name)
+				}
+				payload = payload[len(prefix):]
+				if size == 0 && string(payload) != "\x00" { // RFC 7692 §7.2.3.6
+					t.Errorf("%s: got % x", name, payload)
+				}
+				if most := size + size/16384*5 + 16; len(payload) > most {
+					t.Errorf("%s: %d bytes compressed", name, len(payload))
+				}
+				for how, payload := range map[string][]byte{"compress": payload, "deflater": deflateInPieces(t, r, message, level)} {
+					got, err := inflate([]byte("before"), payload, nil, int64(size))
+					if err != nil || !bytes.Equal(got, append([]byte("before"), message...)) {
+						t.Errorf("%s by %s, whole: %d bytes, %v", name, how, len(got), err)
+					}
+					got, err = readInflated(&pieces{payload, r}, nil, int64(size))
+					if err != nil || !bytes.Equal(got, message) {
+						t.Errorf("%s by %s, in pieces: %d bytes, %v", name, how, len(got), err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// deflateInPieces compresses a message whose length is not known beforehand.
+func deflateInPieces(t *testing.T, r *rand.Rand, message []byte, level int) []byte {
+	t.Helper()
+	var payload bytes.Buffer
+	d := newDeflater(&payload, level)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{d}, &pieces{message, r}, make([]byte, 5000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return payload.Bytes()
+}
+
+// pieceSizes is a writer that remembers how much it was given at a time.
+type pieceSizes []int
+
+func (s *pieceSizes) Write(p []byte) (int, error) {
+	*s = append(*s, len(p))
+	return len(p), nil
+}
+
+// TestDeflaterPieces: the payload leaves while the message is written, and not
+// in the crumbs that flate.Writer makes.
+func TestDeflaterPieces(t *testing.T) {
+	var sizes pieceSizes
+	d := newDeflater(&sizes, 1)
+	d.Write(jsonMessage(1 << 20))
+	if len(sizes) < 10 {
+		t.Errorf("%d pieces before the end", len(sizes))
+	}
+	for i, size := range sizes {
+		if size < deflatePiece-len(flushTail) {
+			t.Errorf("piece %d has %d bytes", i, size)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// failing is a writer that fails after some writes.
+type failing struct{ writes int }
+
+var errFailing = errors.New("lost")
+
+func (f *failing) Write(p []byte) (int, error) {
+	if f.writes--; f.writes < 0 {
+		return 0, errFailing
+	}
+	return len(p), nil
+}
+
+// TestDeflaterFails: an error of the connection comes back, and leaves nothing
+// behind in the pool.
+func TestDeflaterFails(t *testing.T) {
+	message := noise(deflateRand(t), 1<<20)
+	for writes := range 10 {
+		d := newDeflater(&failing{writes}, 1)
+		_, err := d.Write(message)
+		if closed := d.Close(); closed != errFailing || err != nil && err != errFailing {
+			t.Errorf("after %d writes: %v, then %v", writes, err, closed)
+		}
+		got, err := inflate(nil, compress(nil, message[:100], 1), nil, unlimited)
+		if err != nil || !bytes.Equal(got, message[:100]) {
+			t.Errorf("after %d writes: the next message is %q, %v", writes, got, err)
+		}
+	}
+}
+
+// TestInflateReaderError: a lost connection is no damaged message.
+func TestInflateReaderError(t *testing.T) {
+	payload := compress(nil, jsonMessage(100_000), 1)
+	for _, lost := range []error{errFailing, io.ErrUnexpectedEOF} {
+		for _, n := range []int{0, 1, 100, len(payload)} {
+			reader := io.MultiReader(bytes.NewReader(payload[:n]), iotest.ErrReader(lost))
+			if _, err := readInflated(reader, nil, unlimited); err != lost {
+				t.Errorf("after %d bytes: %v instead of %v", n, err, lost)
+			}
+		}
+	}
+}
+
+// TestInflateDeliversFlushes: what the peer flushed is read although the
+// message goes on and nothing more comes.
+func TestInflateDeliversFlushes(t *testing.T) {
+	payload, peer := io.Pipe()
+	in := newInflater(payload, nil, unlimited)
+	defer in.release()
+	buffer := make([]byte, 100)
+	for i, part := range []string{
+		"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff", // RFC 7692 §7.2.3.5
+		"\xf3\x48\xcd\xc9\xc9\x07\x00",                 // a last block
+		"\xf2\x48\xcd\xc9\xc9\x07\x00\x00\x00\xff\xff",
+	} {
+		go peer.Write([]byte(part))
+		if n, err := in.Read(buffer); err != nil || string(buffer[:n]) != "Hello" {
+			t.Fatalf("part %d: %q, %v", i, buffer[:n], err)
+		}
+	}
+}
+
+// TestInflateLimit is exact, and what is within it is delivered.
+func TestInflateLimit(t *testing.T) {
+	for _, size := range []int{1, 2, 511, 512, 32767, 32768, 32769, 100_000} {
+		message := jsonMessage(size)
+		payload := compress(nil, message, 1)
+		for _, limit := range []int{0, 1, size - 1, size, size + 1, -1} {
+			want := error(nil)
+			if limit < size {
+				want = errInflateLimit
+			}
+			for how, inflated := range map[string]func() ([]byte, error){
+				"whole":        func() ([]byte, error) { return inflate(nil, payload, nil, int64(limit)) },
+				"streamed":     func() ([]byte, error) { return readInflated(bytes.NewReader(payload), nil, int64(limit)) },
+				"byte by byte": func() ([]byte, error) { return readByByte(bytes.NewReader(payload), int64(limit)) },
+			} {
+				got, err := inflated()
+				if err != want || !bytes.Equal(got, message[:min(size, max(0, limit))]) {
+					t.Errorf("%d bytes, limit %d, %s: %d bytes, %v", size, limit, how, len(got), err)
+				}
+			}
+		}
+	}
+}
+
+func readByByte(reader io.Reader, limit int64) ([]byte, error) {
+	in := newInflater(reader, nil, limit)
+	defer in.release()
+	return io.ReadAll(iotest.OneByteReader(in))
+}
+
+// bomb is the payload of a message of so many MiB of zeros.
+func bomb(mebibytes int) io.Reader {
+	block := append(compress(nil, make([]byte, 1<<20), 9), flushTail...)
+	readers := make([]io.Reader, mebibytes)
+	for i := range readers {
+		readers[i] = bytes.NewReader(block)
+	}
+	return io.MultiReader(append(readers, strings.NewReader("\x00"))...)
+}
+
+// TestInflateBomb: memory depends neither on what a payload inflates to nor on
+// its length (CVE-2026-39804).
+func TestInflateBomb(t *testing.T) {
+	gibibyte, err := io.ReadAll(bomb(1024))
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocated := func(f func()) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	const limit = 2 << 20
+	if n := allocated(func() {
+		if got, err := inflate(nil, gibibyte, nil, limit); len(got) != limit || err != errInflateLimit {
+			t.Errorf("%d bytes, %v", len(got), err)
+		}
+	}); n > 5*limit {
+		t.Errorf("%d bytes of memory for a message limited to %d", n, limit)
+	}
+	const large = 64
+	reader := bomb(large)
+	if n := allocated(func() {
+		in := newInflater(reader, nil, unlimited)
+		defer in.release()
+		if n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, in, make([]byte, 4096)); n != large<<20 || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	}); n > 100<<10 {
+		t.Errorf("%d bytes of memory for a message that is read piece by piece", n)
+	}
+}
+
+// takeoverPeer compresses with its earlier messages in its window.
+type takeoverPeer struct {
+	writer *flate.Writer
+	out    bytes.Buffer
+}
+
+func newTakeoverPeer(level int) *takeoverPeer {
+	p := new(takeoverPeer)
+	p.writer, _ = flate.NewWriter(&p.out, level)
+	return p
+}
+
+func (p *takeoverPeer) compress(message []byte) []byte {
+	p.out.Reset()
+	p.writer.Write(message)
+	p.writer.Flush()
+	return bytes.Clone(bytes.TrimSuffix(p.out.Bytes(), []byte(flushTail)))
+}
+
+// TestTakeover: a peer may refer to its earlier messages (RFC 7692 §7.1.1).
+func TestTakeover(t *testing.T) {
+	const hello, again = "\xf2\x48\xcd\xc9\xc9\x07\x00", "\xf2\x00\x11\x00\x00" // RFC 7692 §7.2.3.2
+	var window slidingWindow
+	for i, payload := range []string{hello, again, again} {
+		if got, err := inflate(nil, []byte(payload), &window, unlimited); err != nil || string(got) != "Hello" {
+			t.Errorf("message %d: %q, %v", i, got, err)
+		}
+	}
+	if string(window) != "HelloHelloHello" {
+		t.Errorf("window %q", window)
+	}
+	if _, err := inflate(nil, []byte(again), nil, unlimited); err != errInflateData {
+		t.Errorf("without takeover: %v", err)
+	}
+}
+
+func TestTakeoverAtLength(t *testing.T) {
+	r := deflateRand(t)
+	peer := newTakeoverPeer(6)
+	var window slidingWindow
+	source := append(jsonMessage(40_000), noise(r, 40_000)...)
+	for i := range 300 {
+		from := r.IntN(len(source))
+		message := source[from : from+r.IntN(min(len(source)-from, 1+r.IntN(40_000))+1)]
+		payload := peer.compress(message)
+		var got []byte
+		var err error
+		if r.IntN(2) == 0 {
+			got, err = inflate(nil, payload, &window, unlimited)
+		} else {
+			got, err = readInflated(&pieces{payload, r}, &window, unlimited)
+		}
+		if err != nil || !bytes.Equal(got, message) {
+			t.Fatalf("message %d of %d bytes: got %d, %v", i, len(message), len(got), err)
+		}
+		if cap(window) > maxWindow {
+			t.Fatalf("message %d: the window has %d bytes", i, cap(window))
+		}
+	}
+}
+
+// TestSlidingWindow keeps the last bytes, whatever the pieces.
+func TestSlidingWindow(t *testing.T) {
+	r := deflateRand(t)
+	for range 100 {
+		var window slidingWindow
+		var all []byte
+		for len(all) < 3*maxWindow {
+			p := noise(r, r.IntN(1<<r.IntN(17)))
+			all = append(all, p...)
+			window.add(p)
+			if want := all[max(0, len(all)-maxWindow):]; !bytes.Equal(window, want) || cap(window) > maxWindow {
+				t.Fatalf("%d of %d bytes, capacity %d", len(window), len(want), cap(window))
+			}
+		}
+	}
+	var small slidingWindow
+	if small.add([]byte("Hello")); cap(small) > 16 {
+		t.Errorf("5 bytes take %d", cap(small))
+	}
+	var none *slidingWindow
+	none.add([]byte("Hello"))
+}
+
+// TestReleased: what lies in a pool holds on to nothing of a client.
+func TestReleased(t *testing.T) {
+	window := slidingWindow("Hello")
+	in := newInflater(strings.NewReader("\xf2\x48"), &window, unlimited)
+	in.Read(make([]byte, 10))
+	in.release()
+	if in.dict != nil || in.window != nil || in.err != nil || in.source.reader != nil || in.source.chunk != nil || in.source.err != nil || in.source.ended {
+		t.Errorf("inflater: %v", in)
+	}
+	d := newDeflater(new(bytes.Buffer), 1)
+	d.Write(jsonMessage(1000))
+	d.Close()
+	if d.out != nil || d.next != nil {
+		t.Errorf("deflater: %v", d)
+	}
+}
+
+// TestPoolsAreShared: many goroutines at once get their own messages back.
+func TestPoolsAreShared(t *testing.T) {
+	var wait sync.WaitGroup
+	for worker := range 8 {
+		wait.Add(1)
+		go func() {
+			defer wait.Done()
+			message := jsonMessage(1000 * (worker + 1))[worker:]
+			for range 20 {
+				got, err := inflate(nil, compress(nil, message, 1), nil, unlimited)
+				if err != nil || !bytes.Equal(got, message) {
+					t.Errorf("worker %d: %d bytes, %v", worker, len(got), err)
+				}
+			}
+		}()
+	}
+	wait.Wait()
+}
+
+// poolsKeep reports whether a sync.Pool gives back what was put into it: under
+// the race detector it forgets at random.
+func poolsKeep() bool {
+	var pool sync.Pool
+	for range 64 {
+		pool.Put(new(int))
+		if pool.Get() == nil {
+			return false
+		}
+	}
+	return true
+}
+
+func TestDeflateAllocations(t *testing.T) {
+	if !poolsKeep() {
+		return
+	}
+	message := jsonMessage(1024)
+	payload := compress(nil, message, 1)
+	window := make(slidingWindow, maxWindow)
+	var dst []byte
+	for name, f := range map[string]func(){
+		"compress":              func() { dst = compress(dst[:0], message, 1) },
+		"inflate":               func() { dst, _ = inflate(dst[:0], payload, nil, unlimited) },
+		"inflate with takeover": func() { dst, _ = inflate(dst[:0], payload, &window, unlimited) },
+	} {
+		if n := testing.AllocsPerRun(100, f); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func FuzzInflate(f *testing.F) {
+	for _, payload := range []string{
+		"", "\x00", "\x02\x00", "\xf2\x48\xcd\xc9\xc9\x07\x00", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "\xf2\x00\x11\x00\x00",
+		"\x00\x05\x00\xfa\xffHello\x00", "\x01\x09\x00\xf6\xff", "\x03\x00\x03\x00", string(compress(nil, jsonMessage(300), 6)),
+	} {
+		f.Add([]byte(payload), []byte("Hello"), uint16(1000), uint64(1))
+	}
+	f.Fuzz(func(t *testing.T, payload, dict []byte, limit uint16, seed uint64) {
+		windows := [2]slidingWindow{bytes.Clone(dict), bytes.Clone(dict)}
+		whole, err := inflate(nil, payload, &windows[0], int64(limit))
+		if len(whole) > int(limit) {
+			t.Errorf("%d bytes, limit %d", len(whole), limit)
+		}
+		streamed, err2 := readInflated(&pieces{payload, rand.New(rand.NewPCG(seed, 0))}, &windows[1], int64(limit))
+		if err != err2 || !bytes.Equal(whole, streamed) || !bytes.Equal(windows[0], windows[1]) {
+			t.Errorf("whole: %q, %v; in pieces: %q, %v", whole, err, streamed, err2)
+		}
+		for _, level := range []int{1, 6} {
+			if back, err := inflate(nil, compress(nil, payload, level), nil, int64(len(payload))); err != nil || !bytes.Equal(back, payload) {
+				t.Errorf("level %d: %q came back as %q, %v", level, payload, back, err)
+			}
+		}
+	})
+}
+
+func BenchmarkCompress(b *testing.B) {
+	message := jsonMessage(1024)
+	for _, level := range []int{1, 3, 6, 9} {
+		b.Run(fmt.Sprint("level=", level), func(b *testing.B) {
+			var dst []byte
+			b.ReportAllocs()
+			b.SetBytes(int64(len(message)))
+			for b.Loop() {
+				dst = compress(dst[:0], message, level)
+			}
+			b.ReportMetric(float64(len(dst))/float64(len(message)), "ratio")
+		})
+	}
+}
+
+func BenchmarkInflate(b *testing.B) {
+	message := jsonMessage(1024)
+	payload := compress(nil, message, 1)
+	full := make(slidingWindow, maxWindow)
+	for name, window := range map[string]*slidingWindow{"takeover=no": nil, "takeover=yes": &full} {
+		b.Run(name, func(b *testing.B) {
+			var dst []byte
+			b.ReportAllocs()
+			b.SetBytes(int64(len(message)))
+			for b.Loop() {
+				dst, _ = inflate(dst[:0], payload, window, unlimited)
+			}
+		})
+	}
+}
+
+// BenchmarkInflateFinalBlocks is a payload that does nothing but make work: each
+// two bytes of it are a whole stream.
+func BenchmarkInflateFinalBlocks(b *testing.B) {
+	payload := bytes.Repeat([]byte("\x03\x00"), 512)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(payload)))
+	for b.Loop() {
+		inflate(nil, payload, nil, unlimited)
+	}
+}

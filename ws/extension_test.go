@@ -1,0 +1,326 @@
+package ws
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestHeaderHasToken(t *testing.T) {
+	for _, test := range []struct {
+		rule   string
+		values []string
+		want   bool
+	}{
+		{"RFC 6455 §4.2.1: ASCII case does not matter", []string{"WebSocket"}, true},
+		{"RFC 9110 §5.6.1: an element of a list", []string{"keep-alive, Upgrade,websocket"}, true},
+		{"RFC 9110 §5.3: lines of a field are one list", []string{"keep-alive", "websocket"}, true},
+		{"RFC 9110 §5.6.1.2: empty elements are ignored", []string{",, \t,websocket,"}, true},
+		{"RFC 9110 §5.6.3: spaces and tabs around", []string{" \twebsocket\t "}, true},
+		{"no field", nil, false},
+		{"an empty field", []string{""}, false},
+		{"a part of a token", []string{"websockets", "web socket", "x-websocket"}, false},
+		{"RFC 9110 §7.8: a version makes another protocol", []string{"websocket/13"}, false},
+		{"the Kelvin sign is no k", []string{"websoc\u212Aet", "web\u017Focket"}, false},
+	} {
+		if got := headerHasToken(test.values, "websocket"); got != test.want {
+			t.Errorf("%s: %q: got %v", test.rule, test.values, got)
+		}
+	}
+	values := []string{"keep-alive, Upgrade", "a,b,,c, websocket"}
+	if n := testing.AllocsPerRun(100, func() { headerHasToken(values, "Websocket") }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestParseTokens(t *testing.T) {
+	for _, test := range []struct {
+		rule   string
+		values []string
+		want   []string // nil: refused
+	}{
+		{"RFC 6455 §11.3.4: in order of preference", []string{"chat, superchat"}, []string{"chat", "superchat"}},
+		{"RFC 6455 §11.3.4: may come in several lines", []string{"a ,\tb", "c"}, []string{"a", "b", "c"}},
+		{"RFC 9110 §5.6.2: every character of a token", []string{"!#$%&'*+-.^_`|~09azAZ"}, []string{"!#$%&'*+-.^_`|~09azAZ"}},
+		{"case makes a difference", []string{"a,A"}, []string{"a", "A"}},
+		{"RFC 6455 §4.1: non-empty strings", []string{""}, nil},
+		{"RFC 6455 §4.1: non-empty strings", []string{"a,,b"}, nil},
+		{"RFC 6455 §4.1: non-empty strings", []string{"a,"}, nil},
+		{"RFC 6455 §4.1: unique", []string{"a,b,a"}, nil},
+		{"RFC 6455 §4.1: unique", []string{"a", "a"}, nil},
+		{"RFC 6455 §4.1: no bytes above U+007E", []string{"\x80\xff"}, nil},
+		{"RFC 6455 §4.1: no bytes below U+0021", []string{"a\x00"}, nil},
+		{"RFC 6455 §4.1: no DEL", []string{"a\x7f"}, nil},
+		{"RFC 6455 §4.1: no separators", []string{"a b"}, nil},
+		{"RFC 6455 §4.1: no separators", []string{"a/1"}, nil},
+		{"RFC 6455 §4.1: no separators", []string{`"a"`}, nil},
+	} {
+		got, ok := parseTokens(test.values)
+		if ok != (test.want != nil) || !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q: got %q, %v", test.rule, test.values, got, ok)
+		}
+	}
+}
+
+// describe writes extensions as briefly as a header may.
+func describe(list []extension) string {
+	var elements []string
+	for _, e := range list {
+		s := e.name
+		for _, p := range e.params {
+			s += ";" + p.name
+			if p.value != "" {
+				s += "=" + p.value
+			}
+		}
+		elements = append(elements, s)
+	}
+	return strings.Join(elements, ",")
+}
+
+func TestParseExtensions(t *testing.T) {
+	const refused = "refused"
+	for _, test := range []struct {
+		rule   string
+		values []string
+		want   string
+	}{
+		{"RFC 6455 §9.1: an example", []string{"foo, bar; baz=2"}, "foo,bar;baz=2"},
+		{"RFC 6455 §9.1: lines are one list", []string{"foo", "bar; baz=2"}, "foo,bar;baz=2"},
+		{"RFC 6455 §9.1: several parameters", []string{"x; y=1 ;z\t; y=2"}, "x;y=1;z;y=2"},
+		{"RFC 6455 §9.1: a quoted token", []string{`x;y="10"`}, "x;y=10"},
+		{"RFC 9110 §5.6.4: a quoted pair", []string{`x;y="1\0"`}, "x;y=10"},
+		{"RFC 6455 §9.1: what is quoted is a token", []string{`x;y="1 0"`}, refused},
+		{"RFC 6455 §9.1: what is quoted is a token", []string{`x;y=""`}, refused},
+		{"RFC 6455 §9.1: what is quoted is a token", []string{`x;y="a,b"`}, refused},
+		{"RFC 6455 §9.1: what is quoted is a token", []string{`x;y="a\,b"`}, refused},
+		{"RFC 6455 §9.1: what is quoted is a token", []string{`x;y="a;b"`}, refused},
+		{"RFC 6455 §9.1: what is quoted is a token", []string{`x;y="a\\b"`}, refused},
+		{"RFC 6455 §9.1: what is quoted is a token", []string{`x;y="a"b"`}, refused},
+		{"RFC 9110 §5.6.4: a quote that does not end", []string{`x;y="`}, refused},
+		{"RFC 9110 §5.6.4: a quote that does not end", []string{`x;y="a`}, refused},
+		{"RFC 9110 §5.6.4: a quote that does not end", []string{`x;y="a\"`}, refused},
+		{"RFC 9110 §5.6.4: something behind a quote", []string{`x;y="a"b`}, refused},
+		{"RFC 9110 §5.6.1.2: empty elements are ignored", []string{"", ", foo ,,", " "}, "foo"},
+		{"RFC 9110 §5.6.6: no space around the equals sign", []string{"x;y =1"}, refused},
+		{"RFC 9110 §5.6.6: no space around the equals sign", []string{"x;y= 1"}, refused},
+		{"RFC 6455 §9.1: a value is not empty", []string{"x;y="}, refused},
+		{"RFC 6455 §9.1: one value", []string{"x;y=1=2"}, refused},
+		{"RFC 6455 §9.1: a parameter has a name", []string{"x;=1"}, refused},
+		{"RFC 6455 §9.1: a parameter is not empty", []string{"x;"}, refused},
+		{"RFC 6455 §9.1: a parameter is not empty", []string{"x;;y"}, refused},
+		{"RFC 6455 §9.1: an extension has a name", []string{";y"}, refused},
+		{"RFC 6455 §9.1: an extension has no value", []string{"x=1"}, refused},
+		{"RFC 9110 §5.6.2: tokens", []string{"x y"}, refused},
+		{"RFC 9110 §5.6.2: tokens", []string{"\x80\xff"}, refused},
+		{"RFC 9110 §5.6.2: tokens", []string{"x;y\x00"}, refused},
+		{"RFC 9110 §5.6.3: only spaces and tabs", []string{"x\r\n;y"}, refused},
+		{"one fault refuses all", []string{"foo, bar", "(", "baz"}, refused},
+	} {
+		list, ok := parseExtensions(test.values)
+		got := describe(list)
+		if !ok {
+			got = refused
+		}
+		if got != test.want {
+			t.Errorf("%s: %q: got %q, want %q", test.rule, test.values, got, test.want)
+		}
+	}
+}
+
+// TestParsersAreLinear gives each parser much of what made others quadratic. A
+// quadratic one takes minutes, so the bound need not be tight.
+func TestParsersAreLinear(t *testing.T) {
+	const n = 1 << 18
+	var distinct strings.Builder
+	for i := range n / 8 {
+		fmt.Fprintf(&distinct, "%x,", i)
+	}
+	start := time.Now()
+	for _, value := range []string{
+		"b" + strings.Repeat(" ", n) + "x", // CVE-2021-32640
+		strings.Repeat("b ", n), strings.Repeat(",", n), strings.Repeat(";", n), strings.Repeat("b,", n),
+		"b" + strings.Repeat(";c", n), "b;c=\"" + strings.Repeat(`\c`, n), "b;c=" + strings.Repeat(`"`, n),
+		distinct.String() + "x", strings.Repeat("permessage-deflate;server_max_window_bits=7,", n/64),
+	} {
+		parseTokens([]string{value})
+		headerHasToken([]string{value}, "websocket")
+		list, _ := parseExtensions([]string{value})
+		acceptDeflate(list, true)
+	}
+	if elapsed := time.Since(start); elapsed > 30*time.Second {
+		t.Errorf("took %v", elapsed)
+	}
+}
+
+func TestAcceptDeflate(t *testing.T) {
+	const none = ""
+	const answer = "permessage-deflate; server_no_context_takeover"
+	for _, test := range []struct {
+		rule   string
+		offers string
+		want   string // without context takeover
+		window int
+	}{
+		{"RFC 7692 §7.1.3: the simplest offer", "permessage-deflate", answer, 15},
+		{"RFC 7692 §7.1.1.1", "permessage-deflate; server_no_context_takeover", answer, 15},
+		{"RFC 7692 §7.1.1.2", "permessage-deflate; client_no_context_takeover", answer, 15},
+		{"RFC 7692 §7.1.2.2: with no value, as browsers offer it", "permessage-deflate; client_max_window_bits", answer, 15},
+		{"RFC 7692 §7.1.2.2: with a value", "permessage-deflate; client_max_window_bits=8", answer, 15},
+		{"RFC 7692 §7.1.2.1: answered with the same value", "permessage-deflate; server_max_window_bits=15", answer + "; server_max_window_bits=15", 15},
+		{"RFC 7692 §7.1.2.1: answered with the same value", "permessage-deflate; server_max_window_bits=8", answer + "; server_max_window_bits=8", 8},
+		{"RFC 6455 §9.1: quoted", `permessage-deflate; server_max_window_bits="12"`, answer + "; server_max_window_bits=12", 12},
+		{"RFC 7692 §7.1.3: the first is preferred", "permessage-deflate; client_max_window_bits; server_max_window_bits=10, permessage-deflate; client_max_window_bits",
+			answer + "; server_max_window_bits=10", 10},
+
+		{"RFC 7692 §7.1.2.1: 8 to 15", "permessage-deflate; server_max_window_bits=7", none, 0},
+		{"RFC 7692 §7.1.2.1: 8 to 15", "permessage-deflate; server_max_window_bits=16", none, 0},
+		{"RFC 7692 §7.1.2.1: a number", "permessage-deflate; server_max_window_bits=x", none, 0},
+		{"RFC 7692 §7.1.2.1: a number", "permessage-deflate; server_max_window_bits=+9", none, 0},
+		{"RFC 7692 §7.1.2.1: no leading zeros", "permessage-deflate; server_max_window_bits=08", none, 0},
+		{"RFC 7692 §7.1.2.1: a value", "permessage-deflate; server_max_window_bits", none, 0},
+		{"RFC 7692 §7.1.2.2: 8 to 15", "permessage-deflate; client_max_window_bits=7", none, 0},
+		{"RFC 7692 §7.1.2.2: 8 to 15", "permessage-deflate; client_max_window_bits=16", none, 0},
+		{"RFC 7692 §7.1.2.2: no leading zeros", "permessage-deflate; client_max_window_bits=015", none, 0},
+		{"RFC 7692 §7.1.1: no value", "permessage-deflate; server_no_context_takeover=1", none, 0},
+		{"RFC 7692 §7.1.1: no value", "permessage-deflate; client_no_context_takeover=1", none, 0},
+		{"RFC 7692 §7: no unknown parameter", "permessage-deflate; level=9", none, 0},
+		{"RFC 7692 §7: none twice", "permessage-deflate; server_no_context_takeover; server_no_context_takeover", none, 0},
+		{"RFC 7692 §7: none twice", "permessage-deflate; client_no_context_takeover; client_no_context_takeover", none, 0},
+		{"RFC 7692 §7: none twice", "permessage-deflate; server_max_window_bits=15; server_max_window_bits=15", none, 0},
+		{"RFC 7692 §7: none twice", "permessage-deflate; client_max_window_bits; client_max_window_bits=15", none, 0},
+		{"RFC 6455 §9.1: another extension", "x-webkit-deflate-frame", none, 0},
+		{"RFC 6455 §9.1: no extension", "", none, 0},
+		{"RFC 7692 §5: after one declined, the next", "permessage-deflate; server_max_window_bits=7, foo, permessage-deflate; server_max_window_bits=9",
+			answer + "; server_max_window_bits=9", 9},
+	} {
+		offers, ok := parseExtensions([]string{test.offers})
+		if !ok {
+			t.Fatalf("%s: %q does not parse", test.rule, test.offers)
+		}
+		want := test.want
+		if want != none {
+			want += "; client_no_context_takeover"
+		}
+		p, got, ok := acceptDeflate(offers, false)
+		if got != want || ok != (want != none) || ok != p.enabled() || p.takeover() || int(p&deflateWindowBits) != test.window {
+			t.Errorf("%s: %q: got %q, %x, %v, want %q", test.rule, test.offers, got, p, ok, want)
+		}
+	}
+}
+
+func TestAcceptDeflateWithTakeover(t *testing.T) {
+	for _, test := range []struct {
+		rule, offer, want string
+		takeover          bool
+	}{
+		{"RFC 7692 §7.1.1.2: nothing in the answer forbids it", "permessage-deflate", "permessage-deflate; server_no_context_takeover", true},
+		{"RFC 7692 §7.1.1.2: the client will not make use of it", "permessage-deflate; client_no_context_takeover",
+			"permessage-deflate; server_no_context_takeover; client_no_context_takeover", false},
+	} {
+		offers, _ := parseExtensions([]string{test.offer})
+		p, answer, ok := acceptDeflate(offers, true)
+		if !ok || answer != test.want || p.takeover() != test.takeover {
+			t.Errorf("%s: got %q, %x, %v", test.rule, answer, p, ok)
+		}
+	}
+}
+
+func TestCheckDeflateAnswer(t *testing.T) {
+	const refused = deflateParams(0xFF)
+	for _, test := range []struct {
+		rule, answer string
+		want         deflateParams
+	}{
+		{"RFC 7692 §5.1: declined", "", 0},
+		{"RFC 7692 §7.1.1.1: accepted as it was offered", "permessage-deflate; server_no_context_takeover", 15},
+		{"RFC 7692 §7.1.1.1: the server may refer to its messages", "permessage-deflate", 15 | deflateTakeover},
+		{"RFC 7692 §7.1.1.2: as we do anyway", "permessage-deflate; server_no_context_takeover; client_no_context_takeover", 15},
+		{"RFC 7692 §7.1.2.1: any window can be inflated", "permessage-deflate; server_no_context_takeover; server_max_window_bits=8", 15},
+		{"RFC 7692 §7.1.2.2: our window", "permessage-deflate; server_no_context_takeover; client_max_window_bits=10", 10},
+		{"RFC 7692 §7.1.2.2: a value", "permessage-deflate; client_max_window_bits", refused},
+		{"RFC 7692 §7.1.2.2: 8 to 15", "permessage-deflate; client_max_window_bits=16", refused},
+		{"RFC 7692 §7: no unknown parameter", "permessage-deflate; level=9", refused},
+		{"RFC 7692 §7: none twice", "permessage-deflate; server_no_context_takeover; server_no_context_takeover", refused},
+		{"RFC 6455 §4.1: not offered", "foo", refused},
+		{"RFC 6455 §4.1: not offered", "permessage-deflate, foo", refused},
+		{"RFC 6455 §4.1: offered once", "permessage-deflate, permessage-deflate", refused},
+	} {
+		answer, ok := parseExtensions([]string{test.answer})
+		if !ok {
+			t.Fatalf("%s: %q does not parse", test.rule, test.answer)
+		}
+		got, err := checkDeflateAnswer(answer)
+		if err != nil {
+			got |= refused
+		}
+		if got != test.want {
+			t.Errorf("%s: %q: got %x, %v", test.rule, test.answer, got, err)
+		}
+	}
+}
+
+func TestDeflateOfferIsAccepted(t *testing.T) {
+	for _, takeover := range []bool{false, true} {
+		offers, _ := parseExtensions([]string{deflateOffer(takeover)})
+		_, answer, ok := acceptDeflate(offers, true)
+		answers, parsed := parseExtensions([]string{answer})
+		p, err := checkDeflateAnswer(answers)
+		if !ok || !parsed || err != nil || p != 15 {
+			t.Errorf("takeover %v: answer %q: %x, %v", takeover, answer, p, err)
+		}
+	}
+}
+
+// TestFits: no more is compressed than the peer's window takes (RFC 7692 §7.1.2).
+func TestFits(t *testing.T) {
+	for _, test := range []struct {
+		params deflateParams
+		size   int
+		want   bool
+	}{
+		{0, 0, false}, {0, 1, false},
+		{8, 256, true}, {8, 257, false},
+		{14 | deflateTakeover, 16384, true}, {14 | deflateTakeover, 16385, false},
+		{15, 1 << 30, true}, {15 | deflateTakeover, 1 << 30, true},
+	} {
+		if got := test.params.fits(test.size); got != test.want {
+			t.Errorf("%x, %d bytes: got %v", test.params, test.size, got)
+		}
+	}
+}
+
+func FuzzExtensions(f *testing.F) {
+	for _, value := range []string{
+		"foo, bar; baz=2", `x;y="1\0"`, "permessage-deflate; client_max_window_bits; server_max_window_bits=10, permessage-deflate",
+		deflateOffer(false), "\x80\xff", "b    x", `x;y="a\"`,
+	} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		headerHasToken([]string{value}, "websocket")
+		if tokens, ok := parseTokens([]string{value}); ok {
+			again, ok := parseTokens([]string{strings.Join(tokens, ",")})
+			if !ok || !slices.Equal(again, tokens) {
+				t.Errorf("%q: tokens %q, read again %q", value, tokens, again)
+			}
+		}
+		list, ok := parseExtensions([]string{value})
+		if !ok {
+			return
+		}
+		if again, ok := parseExtensions([]string{describe(list)}); !ok || !reflect.DeepEqual(again, list) {
+			t.Errorf("%q: extensions %v, read again %v", value, list, again)
+		}
+		for _, takeover := range []bool{false, true} {
+			p, answer, ok := acceptDeflate(list, takeover)
+			answers, _ := parseExtensions([]string{answer})
+			if _, err := checkDeflateAnswer(answers); err != nil || ok != p.enabled() || ok != (len(answers) == 1) {
+				t.Errorf("%q: answer %q, %x, %v", value, answer, p, err)
+			}
+		}
+	})
+}
