@@ -218,8 +218,7 @@ func (c *conn) sendShared(bytes []byte, messages int) {
 		c.abandon(CodeAbnormal, "connection lost")
 		return
 	}
-	c.traffic.BytesSent += uint64(n)
-	c.lastSent = c.endpoint.clock.Load()
+	c.sentBytes(n)
 	if n < len(bytes) {
 		c.waiting().share(bytes[n:], messages)
 		c.transport.full()

@@ -71,18 +71,20 @@ type closing struct {
 
 // send queues one message and sends what it can; it waits while the client is
 // too far behind.
-func send[T string | []byte](c *conn, opcode frame.Opcode, payload T) error {
+//
+// A payload that is a byte slice is handed over as direct, too.
+func send[T string | []byte](c *conn, opcode frame.Opcode, payload T, direct []byte) error {
 	if c.deflate.fits(len(payload)) {
 		if small := deflated(payload, c.endpoint.options); small != nil {
 			defer putBuffer(small)
-			return sendFrame(c, frame.Header{Fin: true, Rsv: rsv1, Opcode: opcode}, small)
+			return sendFrame(c, frame.Header{Fin: true, Rsv: rsv1, Opcode: opcode}, small, small)
 		}
 	}
-	return sendFrame(c, frame.Header{Fin: true, Opcode: opcode}, payload)
+	return sendFrame(c, frame.Header{Fin: true, Opcode: opcode}, payload, direct)
 }
 
 // sendFrame queues one frame and sends what it can.
-func sendFrame[T string | []byte](c *conn, h frame.Header, payload T) error {
+func sendFrame[T string | []byte](c *conn, h frame.Header, payload T, direct []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing.Load() != nil {
@@ -94,9 +96,42 @@ func sendFrame[T string | []byte](c *conn, h frame.Header, payload T) error {
 		}
 	}
 	c.catchUp()
-	appendFrame(c.waiting(), h, payload)
 	c.sentData(1)
+	if len(direct) >= directSize {
+		return c.sendDirect(h, direct)
+	}
+	appendFrame(c.waiting(), h, payload)
 	c.afterAppend()
+	return nil
+}
+
+// directSize is from what size a payload is written from where it lies.
+const directSize = bufferSize
+
+// sendDirect sends a large frame without copying what the socket takes at once.
+// c.mu is held.
+func (c *conn) sendDirect(h frame.Header, payload []byte) error {
+	gathering := c.gathering
+	c.gathering = false
+	c.flush()
+	defer func() { c.gathering = gathering }()
+	h.Length = int64(len(payload))
+	header := frame.AppendHeader(getBuffer(frame.MaxHeaderSize), h)
+	defer putBuffer(header)
+	var n int
+	var err error
+	if c.out == nil {
+		n, err = c.transport.tryWriteFrame(header, payload)
+	}
+	if err != nil {
+		c.abandon(CodeAbnormal, "connection lost")
+		return ErrClosed
+	}
+	c.sentBytes(n)
+	if n < len(header)+len(payload) {
+		c.waiting().unsent(header, payload, n)
+		c.flush()
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"context"
 	"iter"
 	"log/slog"
 	"sync/atomic"
@@ -64,7 +65,7 @@ func (e *Endpoint) Send(data string, id ClientID) error {
 	if !utf8.ValidString(data) {
 		return ErrInvalidText
 	}
-	return sendTo(e, id, frame.Text, data)
+	return sendTo(e, id, frame.Text, data, nil)
 }
 
 // SendText is Send for text held in a byte slice, which is not kept.
@@ -72,20 +73,20 @@ func (e *Endpoint) SendText(data []byte, id ClientID) error {
 	if !utf8.Valid(data) {
 		return ErrInvalidText
 	}
-	return sendTo(e, id, frame.Text, data)
+	return sendTo(e, id, frame.Text, data, data)
 }
 
 // SendBinary sends a binary message as Send does. The slice is not kept.
 func (e *Endpoint) SendBinary(data []byte, id ClientID) error {
-	return sendTo(e, id, frame.Binary, data)
+	return sendTo(e, id, frame.Binary, data, data)
 }
 
-func sendTo[T string | []byte](e *Endpoint, id ClientID, opcode frame.Opcode, data T) error {
+func sendTo[T string | []byte](e *Endpoint, id ClientID, opcode frame.Opcode, data T, direct []byte) error {
 	c := e.table.find(id)
 	if c == nil {
 		return ErrClosed
 	}
-	return send(c, opcode, data)
+	return send(c, opcode, data, direct)
 }
 
 // Broadcast sends a text message to every client but those excepted. It never
@@ -208,13 +209,14 @@ func (e *Endpoint) opened(c *conn) {
 	c.delivered = e.feed.count.Load()
 	e.table.add(c)
 	e.counters.accepted.Add(1)
-	e.options.Logger.Debug("ws: opened", slog.Uint64("client", uint64(c.id)))
+	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: opened", slog.Uint64("client", uint64(c.id)))
 }
 
 // ended calls OnClose and forgets the conn.
 func (e *Endpoint) ended(c *conn, how *closing) {
 	e.counters.ended(how.code, &c.traffic)
-	e.options.Logger.Debug("ws: closed", slog.Uint64("client", uint64(c.id)), slog.Int("code", int(how.code)), slog.String("reason", how.reason))
+	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: closed",
+		slog.Uint64("client", uint64(c.id)), slog.Int("code", int(how.code)), slog.String("reason", how.reason))
 	defer e.table.remove(c)
 	defer c.recovered("OnClose")
 	e.application.closed(c.id, how.code, how.reason)

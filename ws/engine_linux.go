@@ -24,6 +24,8 @@ type engine struct {
 	epoll    *os.File
 	raw      syscall.RawConn
 	fd       int
+	worker   func()               // work, bound once
+	poller   func(uintptr) bool   // poll, bound once
 	events   []syscall.EpollEvent // of who waits
 	ready    int                  // of events
 
@@ -55,7 +57,9 @@ const (
 	blocked             // the socket was full: send when it is writable
 )
 
-const socketEvents = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | -syscall.EPOLLET
+// socketEvents are the edges that are reported. EPOLLOUT is one only after a
+// write that found the socket full.
+const socketEvents = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | syscall.EPOLLET&(1<<32-1)
 
 // maxReads is after how many reads a connection lets others go first.
 const maxReads = 4
@@ -107,7 +111,7 @@ func duplicate(nc net.Conn) (fd int, ok bool) {
 
 // start makes the epoll instance.
 func (g *engine) start(e *Endpoint) {
-	g.endpoint = e
+	g.endpoint, g.worker, g.poller = e, g.work, g.poll
 	g.events = make([]syscall.EpollEvent, 128)
 	if g.fd, g.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); g.err != nil {
 		return
@@ -115,7 +119,7 @@ func (g *engine) start(e *Endpoint) {
 	syscall.SetNonblock(g.fd, true)
 	g.epoll = os.NewFile(uintptr(g.fd), "epoll")
 	if g.raw, g.err = g.epoll.SyscallConn(); g.err == nil {
-		go g.work()
+		go g.worker()
 	}
 }
 
@@ -145,7 +149,7 @@ func (s *socket) open(o *arrival) {
 	}
 	t.finish()
 	s.mu.Lock()
-	event := syscall.EpollEvent{Events: uint32(socketEvents & (1<<32 - 1)), Fd: int32(uint32(s.id)), Pad: int32(s.id >> 32)}
+	event := syscall.EpollEvent{Events: socketEvents, Fd: int32(uint32(s.id)), Pad: int32(s.id >> 32)}
 	if err == nil {
 		err = syscall.EpollCtl(g.fd, syscall.EPOLL_CTL_ADD, int(s.fd), &event)
 	}
@@ -207,7 +211,7 @@ func (g *engine) next() *socket {
 func (g *engine) readySpare() {
 	if !g.spare {
 		g.spare = true
-		go g.work()
+		go g.worker()
 	}
 }
 
@@ -219,7 +223,7 @@ func (g *engine) look() {
 	g.mu.Unlock()
 	if idle {
 		g.endpoint.rest()
-		if g.raw.Read(g.poll) != nil {
+		if g.raw.Read(g.poller) != nil {
 			g.ready = 0
 			g.stopSoon()
 		}
@@ -348,7 +352,7 @@ func (s *socket) run(t *turn) (again bool) {
 		if err == nil || err == syscall.EAGAIN {
 			err = nil
 			t.finish()
-			if s.state.CompareAndSwap(running, 0) || s.state.CompareAndSwap(running|blocked, blocked) {
+			if s.settle() {
 				return false
 			}
 			t.begin(&s.conn)
@@ -357,6 +361,19 @@ func (s *socket) run(t *turn) (again bool) {
 	t.finish()
 	s.close()
 	return false
+}
+
+// settle makes the socket idle, unless an event came since it last read.
+func (s *socket) settle() bool {
+	for {
+		old := s.state.Load()
+		if old&pending != 0 {
+			return false
+		}
+		if s.state.CompareAndSwap(old, old&^running) {
+			return true
+		}
+	}
 }
 
 // readNow reads what is there. The error is syscall.EAGAIN if nothing is.
@@ -429,6 +446,26 @@ func (s *socket) writeNow(p []byte) (int, error) {
 		err = nil
 	}
 	return max(n, 0), err
+}
+
+// tryWriteFrame sends header and payload together: the kernel is told that more
+// follows the header.
+func (s *socket) tryWriteFrame(header, payload []byte) (int, error) {
+	if s.fd < 0 {
+		return 0, net.ErrClosed
+	}
+	if s.state.Load()&blocked != 0 {
+		return 0, nil
+	}
+	n, err := syscall.SendmsgN(int(s.fd), header, nil, nil, syscall.MSG_MORE|syscall.MSG_NOSIGNAL)
+	if n < len(header) {
+		if err == syscall.EAGAIN || err == syscall.EINTR {
+			err = nil
+		}
+		return max(n, 0), err
+	}
+	n, err = s.tryWrite(payload)
+	return len(header) + n, err
 }
 
 func (s *socket) full() {} // the next EPOLLOUT sends the rest

@@ -98,6 +98,17 @@ func (o *outbox) wakeSenders() {
 	}
 }
 
+// unsent queues a frame of which the first n bytes are sent.
+func (o *outbox) unsent(header, payload []byte, n int) {
+	s := o.tail(len(header) + len(payload) - n)
+	before := len(s.bytes)
+	s.bytes = append(s.bytes, header[min(n, len(header)):]...)
+	s.bytes = append(s.bytes, payload[max(0, n-len(header)):]...)
+	s.messages++
+	o.messages++
+	o.size += len(s.bytes) - before
+}
+
 // appendFrame queues one frame.
 func appendFrame[T string | []byte](o *outbox, h frame.Header, payload T) {
 	h.Length = int64(len(payload))
@@ -158,13 +169,18 @@ func (c *conn) wrote(n int) {
 	if n == 0 {
 		return
 	}
-	c.traffic.BytesSent += uint64(n)
-	c.lastSent = c.endpoint.clock.Load()
+	c.sentBytes(n)
 	c.out.progress = c.lastSent
 	c.out.sent(n)
 	if c.out.over(c.endpoint.options) == "" {
 		c.out.wakeSenders()
 	}
+}
+
+// sentBytes counts n bytes. c.mu is held.
+func (c *conn) sentBytes(n int) {
+	c.traffic.BytesSent += uint64(n)
+	c.lastSent = c.endpoint.clock.Load()
 }
 
 // flushed lets go of the empty outbox. c.mu is held.

@@ -120,6 +120,9 @@ func (s *stream) read(p []byte) (int, error) { return s.net.Read(p) }
 
 func (s *stream) tryWrite(p []byte) (int, error) { return s.ready.tryWrite(p) }
 
+// tryWriteFrame cannot: the frame is copied, and sent as one.
+func (s *stream) tryWriteFrame(header, payload []byte) (int, error) { return 0, nil }
+
 func (s *stream) full() { go s.drain(s.net.Write) }
 
 func (s *stream) closeWrite() {

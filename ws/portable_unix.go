@@ -11,7 +11,9 @@ import (
 // waiting.
 type readiness struct {
 	stream *stream
-	raw    syscall.RawConn // nil if the connection is no plain socket
+	raw    syscall.RawConn    // nil if the connection is no plain socket
+	reader func(uintptr) bool // tryRead and writeOnce, bound once
+	writer func(uintptr) bool
 
 	turn    *turn // begun when there was something to read
 	read    int
@@ -23,7 +25,7 @@ type readiness struct {
 }
 
 func (r *readiness) init(s *stream) {
-	r.stream = s
+	r.stream, r.reader, r.writer = s, r.tryRead, r.writeOnce
 	if c, ok := s.net.(syscall.Conn); ok {
 		r.raw, _ = c.SyscallConn()
 	}
@@ -36,7 +38,7 @@ func (r *readiness) possible() bool { return r.raw != nil }
 // buffer for it.
 func (s *stream) readReady() error {
 	r := &s.ready
-	err := r.raw.Read(r.tryRead)
+	err := r.raw.Read(r.reader)
 	t := r.turn
 	if t == nil {
 		return err
@@ -70,7 +72,7 @@ func (r *readiness) tryWrite(p []byte) (int, error) {
 		return 0, nil
 	}
 	r.p = p
-	if err := r.raw.Write(r.writeOnce); err != nil {
+	if err := r.raw.Write(r.writer); err != nil {
 		return 0, err
 	}
 	return r.written, r.writeErr

@@ -11,6 +11,10 @@ type transport interface {
 	// tryWrite sends what can be sent without waiting. conn.mu is held.
 	tryWrite(p []byte) (int, error)
 
+	// tryWriteFrame is tryWrite for a header and a large payload, neither of
+	// which it copies. Where that is not possible it sends nothing.
+	tryWriteFrame(header, payload []byte) (int, error)
+
 	// full says that tryWrite left bytes in conn.out; the transport sees to
 	// it that they are sent when there is room. conn.mu is held.
 	full()
