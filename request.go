@@ -52,7 +52,8 @@ func acquire(w http.ResponseWriter, r *http.Request, options *Options) *exchange
 // holds a part of it panics.
 func (x *exchange) release() {
 	debug := x.request.options.Debug
-	x.request = Request{}
+	x.request.params.reset()
+	x.request = Request{params: x.request.params}
 	x.response.release(debug)
 	if !debug {
 		exchanges.Put(x)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // ErrBodyTooLarge is what reading a request's body fails with beyond a limit,
@@ -93,14 +94,16 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// refuse makes 413 the answer and has net/http close the connection after it
-// instead of reading on. It does that for its own MaxBytesReader only, so one
-// is made to overflow.
+// refuse makes 413 the answer and has net/http close the connection after it.
+// It does that for its own MaxBytesReader only, so one is made to overflow. The
+// deadline keeps it from reading on, and waiting for a client that does not
+// send what it declared.
 func (b *limitedBody) refuse(option string, limit int64) error {
 	failure := &LimitError{Option: option, Limit: limit}
 	if b.failure.CompareAndSwap(nil, failure) {
 		overflowing := http.MaxBytesReader(b.writer, io.NopCloser(strings.NewReader("x")), 0)
 		overflowing.Read(make([]byte, 1))
+		http.NewResponseController(b.writer).SetReadDeadline(time.Unix(1, 0))
 	}
 	return failure
 }

@@ -9,6 +9,7 @@ import (
 	"math"
 	"mime"
 	"mime/multipart"
+	"strconv"
 )
 
 // ErrNotForm is what ParseBody and Fields fail with when the Content-Type is
@@ -175,32 +176,20 @@ func (u *urlencoded) Read(p []byte) (n int, err error) {
 // decode reads one byte of a name or value, or a separator.
 func (u *urlencoded) decode() (c byte, separator bool, err error) {
 	c, err = u.input.ReadByte()
-	switch {
-	case err != nil:
-		return 0, false, err
-	case c == '+':
+	if c == '+' {
 		return ' ', false, nil
-	case c != '%':
-		return c, c == '&' || c == '=', nil
+	}
+	if c != '%' {
+		return c, c == '&' || c == '=', err
 	}
 	digits, err := u.input.Peek(2)
 	if err != nil && err != io.EOF {
 		return 0, false, err
 	}
-	if len(digits) < 2 || !isHex(digits[0]) || !isHex(digits[1]) {
+	value, err := strconv.ParseUint(string(digits), 16, 8)
+	if err != nil || len(digits) < 2 {
 		return 0, false, fmt.Errorf("aerys: malformed form: invalid escape %q", "%"+string(digits))
 	}
 	u.input.Discard(2)
-	return fromHex(digits[0])<<4 | fromHex(digits[1]), false, nil
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
-}
-
-func fromHex(c byte) byte {
-	if c <= '9' {
-		return c - '0'
-	}
-	return c&0xf + 9
+	return byte(value), false, nil
 }

@@ -209,17 +209,11 @@ func (r *Response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, buffered, err
 }
 
-// standardWriter is a Response as net/http's handlers know it: its Flush and
-// Push have the signatures of http.Flusher and http.Pusher.
+// standardWriter is a Response as net/http's handlers know it: its Flush has the
+// signature of http.Flusher's.
 type standardWriter struct{ *Response }
 
 func (w standardWriter) Flush() { w.Response.Flush() }
 
-func (w standardWriter) Push(target string, options *http.PushOptions) error {
-	if pusher, ok := w.writer.(http.Pusher); ok {
-		return pusher.Push(target, options)
-	}
-	return http.ErrNotSupported
-}
-
+// Unwrap returns the Response, past which no one is to write.
 func (w standardWriter) Unwrap() http.ResponseWriter { return w.Response }

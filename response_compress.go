@@ -38,27 +38,24 @@ func (r *Response) encode(header http.Header, size int) {
 
 // worthwhile reports whether the response may be compressed and is long enough.
 func (r *Response) worthwhile(header http.Header, size int) bool {
-	if declared, err := strconv.Atoi(header.Get("Content-Length")); err == nil {
-		size = declared
+	if declared := header["Content-Length"]; declared != nil {
+		size, _ = strconv.Atoi(declared[0])
 	}
-	if size >= 0 && size < compressible || !bodyAllowed(r.status) || r.status == http.StatusPartialContent {
+	if size >= 0 && size < compressible || r.status == http.StatusPartialContent {
 		return false
 	}
-	return compressibleType(header.Get("Content-Type")) && header["Content-Encoding"] == nil &&
-		header["Content-Range"] == nil && !strings.Contains(strings.Join(header["Cache-Control"], ","), "no-transform")
+	return header["Content-Encoding"] == nil && header["Content-Range"] == nil &&
+		!strings.Contains(strings.Join(header["Cache-Control"], ","), "no-transform") &&
+		compressibleType(mediaType(header.Get("Content-Type")))
 }
 
-// compressibleType reports whether contentType is one that compression helps.
-func compressibleType(contentType string) bool {
-	media := mediaType(contentType)
+// compressibleType reports whether media is one that compression helps.
+func compressibleType(media string) bool {
 	kind, subtype, _ := strings.Cut(media, "/")
-	switch {
-	case kind == "text":
-		return media != eventStream
-	case subtype == "xml" || strings.HasSuffix(subtype, "+xml"):
-		return true
+	if suffix := strings.LastIndexByte(subtype, '+'); suffix >= 0 {
+		subtype = subtype[suffix+1:] // RFC 6839
 	}
-	return subtype == "json" || strings.HasSuffix(subtype, "+json") || subtype == "javascript" || subtype == "x-javascript"
+	return kind == "text" && media != eventStream || subtype == "xml" || subtype == "json" || subtype == "javascript"
 }
 
 // addVary tells caches that the answer depends on Accept-Encoding.

@@ -134,14 +134,9 @@ func mediaType(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(media))
 }
 
-// addDefaults completes the header of a response; body tells whether it has one.
-func (r *Response) addDefaults(header http.Header, body bool) {
-	if r.options().SendServerToken && header["Server"] == nil {
-		header["Server"] = r.defaults.server
-	}
-	if !body {
-		return
-	}
+// addContentType completes the header of a response with a body. A nil
+// Content-Type says that there is to be none, as in net/http.
+func (r *Response) addContentType(header http.Header) {
 	set, ok := header["Content-Type"]
 	switch {
 	case !ok:

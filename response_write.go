@@ -187,8 +187,11 @@ func (r *Response) prepare(size int) error {
 		}
 	}
 	header := r.writer.Header()
-	r.addDefaults(header, size != 0 && bodyAllowed(r.status))
-	if size != 0 || r.isHead() {
+	if r.options().SendServerToken && header["Server"] == nil {
+		header["Server"] = r.defaults.server
+	}
+	if bodyAllowed(r.status) && (size != 0 || r.isHead() && header["Content-Length"] != nil) {
+		r.addContentType(header)
 		r.encode(header, size)
 	}
 	if len(r.filters) > 0 {

@@ -1,0 +1,323 @@
+package aerys
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// readerFrom tells what net/http was given to read from, which is what makes it
+// send a file by the kernel.
+type readerFrom struct {
+	http.ResponseWriter
+	given func(io.Reader)
+}
+
+func (w readerFrom) ReadFrom(source io.Reader) (int64, error) {
+	w.given(source)
+	return io.Copy(w.ResponseWriter, source)
+}
+
+func (w readerFrom) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func TestReadFrom(t *testing.T) {
+	full := strings.Repeat("x", 8192)
+	for _, test := range []struct {
+		name    string
+		prepare func(*Response)
+		content string
+		kernel  bool
+		length  int64
+	}{
+		{"short", func(r *Response) {}, "short", false, 5},
+		{"as much as is held back", func(r *Response) {}, full, false, 8192},
+		{"more", func(r *Response) {}, full + full, true, -1},
+		{"of known length", func(r *Response) { r.SetHeader("Content-Length", "5") }, "short", true, 5},
+		{"streaming", func(r *Response) { r.Flush() }, "short", true, -1},
+		{"after more", func(r *Response) { r.WriteString("x") }, full[1:], false, 8192},
+		{"after too much", func(r *Response) { r.WriteString("x") }, full, true, -1},
+		{"filtered", func(r *Response) {
+			r.SetHeader("Content-Length", "5").Filter(func(w io.Writer) io.WriteCloser { return upper{w, nil} })
+		}, "short", false, 5},
+		{"no body", func(r *Response) { r.SetStatus(204) }, "", false, 0},
+	} {
+		file, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		file.WriteString(test.content)
+		kernel := false
+		server := serveExchange(t, Options{DisableCompression: true}, func(_ *Request, r *Response) {
+			r.writer = readerFrom{r.writer, func(source io.Reader) { kernel = true }}
+			test.prepare(r)
+			held := int64(len(r.body))
+			file.Seek(0, io.SeekStart)
+			if n, err := io.Copy(r, file); err != nil || n != int64(len(test.content)) {
+				t.Error(test.name, n, held, err)
+			}
+		})
+		response, body := server.get(t)
+		if kernel != test.kernel || response.ContentLength != test.length || !strings.HasSuffix(strings.ToLower(body), test.content) {
+			t.Errorf("%s: by the kernel: %t, length %d, %.100q", test.name, kernel, response.ContentLength, body)
+		}
+	}
+}
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, os.ErrInvalid }
+
+func TestReadFromFailingSource(t *testing.T) {
+	serveExchange(t, Options{}, func(_ *Request, r *Response) {
+		n, err := r.ReadFrom(io.MultiReader(strings.NewReader("ab"), failing{}))
+		if n != 2 || err != os.ErrInvalid || r.State() != Started {
+			t.Error(n, err, r.State())
+		}
+	}).get(t)
+}
+
+// upper and quote are filters.
+type upper struct {
+	io.Writer
+	closed *[]string
+}
+
+func (u upper) Write(p []byte) (int, error) { return u.Writer.Write(bytes.ToUpper(p)) }
+func (u upper) Close() error {
+	if u.closed != nil {
+		*u.closed = append(*u.closed, "upper")
+	}
+	return nil
+}
+
+type quote struct {
+	*bufio.Writer
+	closed *[]string
+}
+
+func (q quote) Close() error {
+	*q.closed = append(*q.closed, "quote")
+	q.WriteString(" end>")
+	return q.Writer.Flush()
+}
+
+func TestFilter(t *testing.T) {
+	long := strings.Repeat("long ", 4000)
+	for _, test := range []struct {
+		name   string
+		action func(*Response)
+		want   string
+		length int64
+	}{
+		{"End", func(r *Response) { r.End("body") }, "<BODY end>", 10},
+		{"held back", func(r *Response) { r.WriteString("body") }, "<BODY end>", 10},
+		{"declared length", func(r *Response) { r.SetHeader("Content-Length", "4").End("body") }, "<BODY end>", 10},
+		{"flushed", func(r *Response) { r.WriteString("bo"); r.Flush(); r.WriteString("dy") }, "<BODY end>", -1},
+		{"long", func(r *Response) { r.End(long) }, "<" + strings.ToUpper(long) + " end>", -1},
+	} {
+		var closed []string
+		server := serveExchange(t, Options{DisableCompression: true}, func(_ *Request, r *Response) {
+			r.Filter(func(w io.Writer) io.WriteCloser { return upper{w, &closed} })
+			r.Filter(func(w io.Writer) io.WriteCloser {
+				q := quote{bufio.NewWriter(w), &closed}
+				q.WriteString("<")
+				return q
+			})
+			test.action(r)
+			r.End()
+			if fmt.Sprint(closed) != "[upper quote]" {
+				t.Error(test.name, "closed:", closed)
+			}
+		})
+		if response, body := server.get(t); body != test.want || response.ContentLength != test.length {
+			t.Errorf("%s: %d, %.100q", test.name, response.ContentLength, body)
+		}
+	}
+}
+
+// brokenFilter fails to flush and to close.
+type brokenFilter struct{ io.Writer }
+
+func (brokenFilter) Flush() error { return os.ErrInvalid }
+func (brokenFilter) Close() error { return os.ErrExist }
+
+func TestBrokenFilter(t *testing.T) {
+	serveExchange(t, Options{}, func(_ *Request, r *Response) {
+		r.Filter(func(w io.Writer) io.WriteCloser { return brokenFilter{w} })
+		if err := r.Flush(); err != os.ErrInvalid || r.Err() != err {
+			t.Error(err, r.Err())
+		}
+	}).get(t)
+	serveExchange(t, Options{}, func(_ *Request, r *Response) {
+		r.Filter(func(w io.Writer) io.WriteCloser { return brokenFilter{w} })
+		if r.End("x"); r.Err() != os.ErrExist {
+			t.Error(r.Err())
+		}
+	}).get(t)
+}
+
+// TestServerSentEvents: each event arrives when it is flushed, and the handler
+// learns that the client left.
+func TestServerSentEvents(t *testing.T) {
+	left, next := make(chan error, 1), make(chan int)
+	server := serveExchange(t, Options{}, func(q *Request, r *Response) {
+		r.SetHeader("Content-Type", "text/event-stream")
+		for event := range next {
+			fmt.Fprintf(r, "data: %d\n\n", event)
+			if err := r.Flush(); err != nil {
+				t.Error(err)
+			}
+		}
+		<-q.Context().Done()
+		left <- q.Context().Err()
+	})
+	connection := server.dial(t)
+	fmt.Fprint(connection, "GET / HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n")
+	next <- 1
+	response, err := http.ReadResponse(bufio.NewReader(connection), nil)
+	if err != nil || response.Header.Get("Content-Type") != "text/event-stream" || response.Header["Content-Encoding"] != nil {
+		t.Fatal(response, err)
+	}
+	events := bufio.NewReader(response.Body)
+	for event := 1; event <= 3; event++ {
+		if got, err := events.ReadString('\n'); err != nil || got != fmt.Sprintf("data: %d\n", event) {
+			t.Fatal(got, err)
+		}
+		events.ReadString('\n')
+		if event < 3 {
+			next <- event + 1
+		}
+	}
+	close(next)
+	connection.Close()
+	select {
+	case <-left:
+	case <-time.After(10 * time.Second):
+		t.Error("the handler was not told that the client left")
+	}
+}
+
+// TestWriteToLostClient: the error of the connection is told and kept.
+func TestWriteToLostClient(t *testing.T) {
+	done := make(chan error, 1)
+	server := serveExchange(t, Options{DisableCompression: true}, func(q *Request, r *Response) {
+		<-q.Context().Done()
+		var err error
+		for i := 0; i < 10000 && err == nil; i++ {
+			_, err = r.Write(make([]byte, 64<<10))
+		}
+		if r.Err() != err {
+			t.Error("Err:", r.Err(), "Write:", err)
+		}
+		done <- err
+	})
+	connection := server.dial(t)
+	fmt.Fprint(connection, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	connection.Close()
+	if <-done == nil {
+		t.Error("no error")
+	}
+}
+
+// TestStandardWriter: net/http's handlers find the interfaces that they ask for.
+func TestStandardWriter(t *testing.T) {
+	server := serveExchange(t, Options{}, func(_ *Request, r *Response) {
+		var w http.ResponseWriter = standardWriter{r}
+		io.WriteString(w, "a")
+		w.(http.Flusher).Flush()
+		controller := http.NewResponseController(w)
+		if err := controller.SetWriteDeadline(time.Now().Add(time.Minute)); err != nil || r.State() != Streaming {
+			t.Error(err, r.State())
+		}
+		_, reads := w.(io.ReaderFrom)
+		_, hijacks := w.(http.Hijacker)
+		if !reads || !hijacks || w.(interface{ Unwrap() http.ResponseWriter }).Unwrap() != http.ResponseWriter(r) {
+			t.Error(reads, hijacks)
+		}
+	})
+	server.get(t)
+}
+
+// pusher is a writer as HTTP/2 offers it.
+type pusher struct {
+	http.ResponseWriter
+	pushed *[]string
+}
+
+func (p pusher) Push(target string, options *http.PushOptions) error {
+	*p.pushed = append(*p.pushed, target+" "+options.Header.Get("Accept"))
+	return nil
+}
+
+func TestPush(t *testing.T) {
+	var pushed []string
+	writer := httptest.NewRecorder()
+	options := Options{Logger: slog.New(slog.DiscardHandler)}.withDefaults()
+	x := acquire(pusher{writer, &pushed}, httptest.NewRequest("GET", "/", nil), options)
+	x.response.Push("/a.css", http.Header{"Accept": {"text/css"}}).Push("/ b", nil)
+	if fmt.Sprint(pushed) != "[/a.css text/css]" || writer.Header().Get("Link") != "</a.css>; rel=preload" || !errors.Is(x.response.Err(), ErrInvalidHeader) {
+		t.Error(pushed, writer.Header(), x.response.Err())
+	}
+	x.finish()
+	if writer.Code != 500 {
+		t.Error(writer.Code)
+	}
+}
+
+// TestUseAfterEnd: what is used after its handler returned panics in debug
+// mode, and otherwise does nothing to whoever comes next.
+func TestUseAfterEnd(t *testing.T) {
+	misused := func(use func()) (got any) {
+		defer func() { got = recover() }()
+		use()
+		return nil
+	}
+	for _, debug := range []bool{false, true} {
+		writer := httptest.NewRecorder()
+		x := acquire(writer, httptest.NewRequest("GET", "/?a=b", nil), Options{Debug: debug}.withDefaults())
+		q, r := &x.request, &x.response
+		kept, params := q.Request, q.AllParams()
+		r.End("first")
+		x.finish()
+		x.release()
+		if kept.URL.Path != "/" || params.Get("a") != "b" {
+			t.Error("what may be kept:", kept.URL, params)
+		}
+		for name, use := range map[string]func(){
+			"Param": func() { q.Param("a") }, "CookieValue": func() { q.CookieValue("a") }, "Info": func() { q.Info() }, "Body": func() { q.Body() },
+			"Local": func() { q.Local("a") }, "SetLocal": func() { q.SetLocal("a", 1) }, "ParseBody": func() { q.ParseBody() },
+		} {
+			if got := misused(use); got != misuse {
+				t.Errorf("%s with debug %t: %v", name, debug, got)
+			}
+		}
+		for name, use := range map[string]func(){
+			"Write": func() { r.Write([]byte("x")) }, "WriteString": func() { r.WriteString("x") }, "ReadFrom": func() { r.ReadFrom(strings.NewReader("x")) },
+			"SetStatus": func() { r.SetStatus(201) }, "WriteHeader": func() { r.WriteHeader(201) }, "SetHeader": func() { r.SetHeader("A", "b").AddHeader("A", "b") },
+			"Header": func() { r.Header().Set("A", "b") }, "SetCookie": func() { r.SetCookie(&http.Cookie{Name: "a"}) }, "Push": func() { r.Push("/", nil) },
+			"End": func() { r.End("x") }, "Flush": func() { r.Flush() }, "State": func() { r.State() }, "Status": func() { r.Status() }, "Err": func() { r.Err() },
+			"Unwrap": func() { r.Unwrap().WriteHeader(1); r.Unwrap().Write(nil) }, "Hijack": func() { r.Hijack() },
+		} {
+			if got := misused(use); debug && got != misuse || !debug && got != nil {
+				t.Errorf("%s with debug %t: %v", name, debug, got)
+			}
+		}
+		if _, err := io.WriteString(gone{}, "x"); err != ErrEnded || writer.Body.String() != "first" || len(writer.Header()) != 1 {
+			t.Error(err, writer.Body, writer.Header())
+		}
+		x.response.reset(acquire(writer, kept, Options{}.withDefaults()), writer)
+		if r.Err() != nil || r.State() != None || len(r.body) != 0 {
+			t.Error("used again:", r.Err(), r.State(), r.body)
+		}
+	}
+}
