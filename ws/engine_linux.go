@@ -77,11 +77,11 @@ func (g *engine) adopt(e *Endpoint, nc net.Conn, a *agreement, o *arrival) bool 
 		plain, release = c.Detach()
 	}
 	fd, ok := duplicate(plain)
-	plain.Close()
 	if !ok {
 		release()
 		return false
 	}
+	plain.Close()
 	s := &socket{engine: g, fd: int32(fd), release: release}
 	s.transport = s
 	s.subprotocol, s.deflate = a.subprotocol, a.deflate
@@ -159,7 +159,7 @@ func (s *socket) open(o *arrival) {
 	} else if again := s.run(t); again {
 		g.schedule(s)
 	}
-	turns.Put(t)
+	t.release()
 	g.endpoint.rest()
 }
 
@@ -186,7 +186,7 @@ func (g *engine) work() {
 		g.look()
 	}
 	g.mu.Unlock()
-	turns.Put(t)
+	t.release()
 	g.endpoint.rest()
 }
 

@@ -106,7 +106,7 @@ func (s *stream) begin() *turn {
 
 func (s *stream) finish(t *turn) {
 	t.finish()
-	turns.Put(t)
+	t.release()
 	s.endpoint.rest()
 }
 

@@ -30,9 +30,13 @@ type transport interface {
 	resume()
 }
 
-// bufferSize is what one read brings at most. Larger frames are read straight
-// into the buffer of their message.
-const bufferSize = 32 << 10
+// bufferSize is what one read brings at most, until one brings as much:
+// largeBufferSize from then on. Larger frames are read straight into the buffer
+// of their message.
+const (
+	bufferSize      = 16 << 10
+	largeBufferSize = 128 << 10
+)
 
 // Buffers are pooled by size, from 4 KiB to 16 MiB.
 const (

@@ -17,6 +17,7 @@ type turn struct {
 	in      *inbox
 	buffer  []byte  // what a read fills
 	rest    []byte  // of it, what is not parsed yet
+	filled  bool    // a read has filled the buffer
 	direct  bool    // the read goes to where its message is gathered
 	read    Traffic // counted since it was last added to conn.traffic
 	frames  int64   // that may be read before the client pauses
@@ -26,12 +27,29 @@ type turn struct {
 }
 
 var turns = sync.Pool{New: func() any {
-	return &turn{buffer: make([]byte, bufferSize), in: inboxes.Get().(*inbox)}
+	return &turn{buffer: getBuffer(bufferSize)[:bufferSize], in: inboxes.Get().(*inbox)}
 }}
+
+// release puts t back for another goroutine.
+func (t *turn) release() {
+	if len(t.buffer) > bufferSize {
+		t.resize(bufferSize)
+	}
+	turns.Put(t)
+}
+
+// resize changes how much a read may bring. Nothing in the buffer is needed.
+func (t *turn) resize(n int) {
+	putBuffer(t.buffer)
+	t.buffer, t.filled = getBuffer(n)[:n], false
+}
 
 // begin makes t the turn of c: replies are gathered from now on.
 func (t *turn) begin(c *conn) {
 	t.conn, t.err = c, nil
+	if t.filled && len(t.buffer) < largeBufferSize {
+		t.resize(largeBufferSize)
+	}
 	if c.in != nil {
 		t.in.release()
 		t.in, c.in = c.in, nil
@@ -79,11 +97,11 @@ func (t *turn) mustPause() bool {
 // large frame, the place where its message is gathered.
 func (t *turn) space() []byte {
 	in := t.in
-	t.direct = in.remaining >= bufferSize/2 && in.gathered != nil && !in.skip
+	t.direct = in.remaining >= int64(len(t.buffer))/2 && in.gathered != nil && !in.skip
 	if !t.direct {
 		return t.buffer
 	}
-	if cap(in.gathered)-len(in.gathered) < bufferSize/2 {
+	if cap(in.gathered)-len(in.gathered) < len(t.buffer)/2 {
 		in.gathered = growBuffer(in.gathered, int(min(in.remaining, 7*int64(len(in.gathered)))))
 	}
 	free := in.gathered[len(in.gathered):cap(in.gathered)]
@@ -98,7 +116,7 @@ func (t *turn) received(p []byte) error {
 		return nil // RFC 6455 §5.5.1: what follows a close frame is discarded
 	}
 	if !t.direct {
-		t.rest = p
+		t.rest, t.filled = p, t.filled || len(p) == len(t.buffer)
 		return t.parse()
 	}
 	t.in.gathered = t.in.gathered[:len(t.in.gathered)+len(p)]
