@@ -1,6 +1,7 @@
 package aerys
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // address is what Host.Expose was given.
@@ -54,7 +56,10 @@ func (a address) String() string {
 // listen binds the address.
 func (a address) listen() (net.Listener, error) {
 	if a.network != "unix" {
-		return net.Listen(a.network, net.JoinHostPort(a.host, strconv.Itoa(a.port)))
+		// Idle connections end by ConnectionTimeout and WebSockets by their
+		// heartbeat: probes of the kernel's would cost four system calls each.
+		config := net.ListenConfig{KeepAlive: -1}
+		return config.Listen(context.Background(), a.network, net.JoinHostPort(a.host, strconv.Itoa(a.port)))
 	}
 	removeStale(a.host)
 	return net.Listen("unix", a.host)
@@ -184,8 +189,7 @@ func (l *listener) site(name string) *site {
 // ServeHTTP finds the host for a request, and ends the connection after it
 // when it is the last.
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, _ := r.Context().Value(connectionKey{}).(*connection)
-	if c != nil && c.countRequest() || l.service.stopping.Load() {
+	if l.isLast(r) {
 		w.Header().Set("Connection", "close") // over HTTP/2 this sends GOAWAY
 	}
 	s := l.site(r.Host)
@@ -199,4 +203,17 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.ServeHTTP(w, r)
+	if r.ContentLength != 0 {
+		// net/http reads what was left of the body, with no time limit of its own.
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.options.ConnectionTimeout))
+	}
+}
+
+// isLast reports whether the connection is to be closed after a request. It is
+// after a chunked one: that may have come with a Content-Length too, which
+// net/http does not tell, and then what follows may be half of a smuggled
+// request (RFC 9112 §6.1 demands the close).
+func (l *listener) isLast(r *http.Request) bool {
+	c, ok := r.Context().Value(connectionKey{}).(*connection)
+	return ok && c.countRequest() || len(r.TransferEncoding) > 0 || l.service.stopping.Load()
 }
