@@ -154,9 +154,10 @@ func (s *socket) open(o *arrival) {
 		err = syscall.EpollCtl(g.fd, syscall.EPOLL_CTL_ADD, int(s.fd), &event)
 	}
 	s.mu.Unlock()
-	if err != nil {
+	switch { // what came meanwhile is an edge already
+	case err != nil:
 		s.close()
-	} else if again := s.run(t); again {
+	case s.in != nil && s.in.stash != nil, !s.settle():
 		g.schedule(s)
 	}
 	t.release()
