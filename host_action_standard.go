@@ -83,8 +83,8 @@ func (f following) serveAlone(w http.ResponseWriter, r *http.Request) {
 
 // optionsOf returns the options of the server that r came to.
 func optionsOf(r *http.Request) *Options {
-	if conn, ok := r.Context().Value(connectionKey{}).(*connection); ok {
-		return conn.all.options
+	if sv := serviceOf(&Request{Request: r}); sv != nil {
+		return sv.options
 	}
 	return Options{}.withDefaults()
 }

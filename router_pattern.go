@@ -1,6 +1,7 @@
 package aerys
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
@@ -75,12 +76,12 @@ func (p *pattern) parse(at int) (int, error) {
 	case '[':
 		p.cuts = append(p.cuts, len(p.pieces))
 		if at+1 < len(p.text) && strings.IndexByte("[]", p.text[at+1]) >= 0 {
-			return 0, fmt.Errorf("an optional part is empty")
+			return 0, errors.New("an optional part is empty")
 		}
 		return at + 1, nil
 	case ']':
-		if p.text[at:] != strings.Repeat("]", len(p.cuts)) {
-			return 0, fmt.Errorf("optional parts are closed at the end, by one ] for each [")
+		if rest := p.text[at:]; strings.Trim(rest, "]") != "" || len(rest) > len(p.cuts) {
+			return 0, errors.New("optional parts are closed at the end, by one ] for each [")
 		}
 		return len(p.text), nil
 	case '}', '?':
@@ -95,6 +96,9 @@ func (p *pattern) literal(at int) (int, error) {
 		end++
 	}
 	literal, err := unescape(p.text[at:end])
+	if !utf8.ValidString(literal) {
+		err = errors.New("a path is written in UTF-8")
+	}
 	p.pieces = append(p.pieces, piece{literal: literal})
 	return end, err
 }
@@ -102,7 +106,7 @@ func (p *pattern) literal(at int) (int, error) {
 func (p *pattern) variable(at int) (int, error) {
 	end := closingBrace(p.text, at)
 	if end < 0 {
-		return 0, fmt.Errorf("the variable has no closing brace")
+		return 0, errors.New("the variable has no closing brace")
 	}
 	name, expression, constrained := strings.Cut(p.text[at+1:end], ":")
 	if !constrained {
@@ -114,8 +118,13 @@ func (p *pattern) variable(at int) (int, error) {
 	if slices.ContainsFunc(p.pieces, func(other piece) bool { return other.name == name }) {
 		return 0, fmt.Errorf("there is another variable %q", name)
 	}
-	if _, err := regexp.Compile(expression); err != nil || expression == "" {
-		return 0, fmt.Errorf("variable %q: no regexp: %q: %w", name, expression, err)
+	if expression == "" {
+		return 0, fmt.Errorf("variable %q has an empty regexp", name)
+	}
+	for _, expression := range []string{expression, "(" + expression + ")"} { // which \Q differs for
+		if _, err := regexp.Compile(expression); err != nil {
+			return 0, fmt.Errorf("variable %q: %w", name, err)
+		}
 	}
 	p.pieces = append(p.pieces, piece{name: name, regexp: expression})
 	return end + 1, nil
@@ -230,33 +239,37 @@ func newVariable(pieces []piece) *variable {
 		v.groups = append(v.groups, groups+1)
 		groups += 1 + regexp.MustCompile(piece.regexp).NumSubexp()
 	}
-	parsed, _ := syntax.Parse(expression, syntax.Perl)
-	v.key = parsed.String() + v.suffix
-	switch v.class = byteClass(parsed); {
+	switch v.class = byteClass(expression); {
 	case v.class == nil:
 		v.regexp = regexp.MustCompile(`\A` + expression + `\z`)
+		v.key = expression
 	case *v.class == plain:
 		v.class = nil
+	default:
+		v.key = string(v.class[:])
 	}
+	v.key += "/" + v.suffix
 	return v
 }
 
-// byteSet are the bytes that a value may have.
-type byteSet [256]bool
+// byteSet has 1 for each byte that a value may have.
+type byteSet [256]byte
 
 func (set *byteSet) matches(value string) bool {
 	for i := range len(value) {
-		if !set[value[i]] {
+		if set[value[i]] == 0 {
 			return false
 		}
 	}
 	return value != ""
 }
 
-// byteClass returns the bytes of which a group matches one or more, or nil if
-// it cannot be said so. Those of runes beyond ASCII go together.
-func byteClass(group *syntax.Regexp) *byteSet {
-	if group.Op != syntax.OpCapture || group.Sub[0].Op != syntax.OpPlus || group.Sub[0].Sub[0].Op != syntax.OpCharClass {
+// byteClass returns the bytes of which expression matches one or more, or nil
+// if it cannot be said so. Those of runes beyond ASCII go together.
+func byteClass(expression string) *byteSet {
+	group, err := syntax.Parse(expression, syntax.Perl)
+	if err != nil || group.Op != syntax.OpCapture || group.Sub[0].Op != syntax.OpPlus ||
+		group.Sub[0].Sub[0].Op != syntax.OpCharClass {
 		return nil
 	}
 	class := new(byteSet)
@@ -267,19 +280,14 @@ func byteClass(group *syntax.Regexp) *byteSet {
 			return nil
 		}
 		for b := low; b <= min(high, 255); b++ {
-			class[b] = true
+			class[b] = 1
 		}
 	}
 	return class
 }
 
 // plain is the class of a variable without a regexp.
-var plain = func() (class byteSet) {
-	for b := range class {
-		class[b] = b != '/'
-	}
-	return class
-}()
+var plain = *byteClass("([^/]+)")
 
 // match reports whether the rest of a segment is one that v stands for, and
 // keeps its values.

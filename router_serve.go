@@ -44,8 +44,12 @@ func (r *Routes) Serve(req *Request, res *Response) {
 	}
 	outer := req.params
 	s := search{method: req.Method, values: outer.values}
+	if s.method == http.MethodConnect && req.Header[":protocol"] != nil {
+		s.method = http.MethodGet // a WebSocket handshake (RFC 8441 §4)
+	}
 	found := r.root.find(path, &s)
 	if found == nil {
+		req.params.values = s.values[:len(outer.values)] // for its memory
 		if s.refused != nil {
 			refuse(s.refused, req, res)
 		}
