@@ -20,16 +20,15 @@ import (
 // known before it exists, but that of the older one, and the descriptor after
 // the sockets is a pipe in which it says that it serves.
 const (
-	firstDescriptor  = 3
 	variableCount    = "LISTEN_FDS"
 	variableProcess  = "LISTEN_PID"
 	variableNames    = "LISTEN_FDNAMES"
 	variableHandOver = "AERYS_HANDOVER"
 )
 
-// inherit returns the sockets that were handed to this process, and a func to
-// call once it serves.
-func inherit() (inherited []net.Listener, serving func(), err error) {
+// inherit returns the sockets that were handed to this process, from a
+// descriptor on, and a func to call once it serves.
+func inherit(first int) (inherited []net.Listener, serving func(), err error) {
 	count, _ := strconv.Atoi(os.Getenv(variableCount))
 	activated := os.Getenv(variableProcess) == strconv.Itoa(os.Getpid())
 	handedOver := os.Getenv(variableHandOver) == strconv.Itoa(os.Getppid())
@@ -41,17 +40,17 @@ func inherit() (inherited []net.Listener, serving func(), err error) {
 		return nil, serving, nil
 	}
 	for i := range count {
-		file := os.NewFile(uintptr(firstDescriptor+i), "inherited socket")
+		file := os.NewFile(uintptr(first+i), "inherited socket")
 		l, err := net.FileListener(file)
 		if err != nil {
-			return nil, nil, fmt.Errorf("aerys: inherited descriptor %d of %d: want a listening stream socket: %w", firstDescriptor+i, count, err)
+			return nil, nil, fmt.Errorf("aerys: inherited descriptor %d: want a listening stream socket: %w", first+i, err)
 		}
 		file.Close()
 		inherited = append(inherited, l)
 	}
 	if handedOver {
-		syscall.CloseOnExec(firstDescriptor + count)
-		pipe := os.NewFile(uintptr(firstDescriptor+count), "hand-over")
+		syscall.CloseOnExec(first + count)
+		pipe := os.NewFile(uintptr(first+count), "hand-over")
 		serving = func() {
 			pipe.Write([]byte{1})
 			pipe.Close()

@@ -40,7 +40,8 @@ type Options struct {
 
 	// ConnectionTimeout bounds the time that a client may take to send a
 	// request's header, or to shake hands for TLS, and that a connection may
-	// stay idle. It does not bound bodies. Default 6 s.
+	// stay idle or owe what no handler read of a body. It does not bound the
+	// bodies that handlers read. Default 6 s.
 	ConnectionTimeout time.Duration
 
 	// ShutdownTimeout bounds how long a graceful stop waits for requests and
@@ -72,10 +73,9 @@ type Options struct {
 	MaxBodySize int64
 
 	// MaxHeaderSize bounds a request's header, its first line included, in
-	// bytes; larger ones get 431. Default 32 KiB, at least 4097. It is exact for
-	// the first request of an HTTP/1 connection; net/http may let later ones
-	// exceed it by up to 4096 bytes, and HTTP/2, which counts by RFC 9113
-	// §6.5.2, is told a limit 3776 bytes lower.
+	// bytes; larger ones get 431. Default 32 KiB, at least 4097. net/http may
+	// let it be exceeded by up to 4096 bytes. HTTP/2, where RFC 9113 §6.5.2
+	// says what counts, is told a limit 3776 bytes lower.
 	MaxHeaderSize int
 
 	// MaxInputVars bounds the fields of a parsed body. Default 200.

@@ -21,7 +21,7 @@ func changeUser(name string) error {
 }
 
 // inherit finds no sockets, and nobody to take over from.
-func inherit() ([]net.Listener, func(), error) { return nil, func() {}, nil }
+func inherit(int) ([]net.Listener, func(), error) { return nil, func() {}, nil }
 
 // handOverSignals returns what never tells anything.
 func handOverSignals() chan os.Signal { return make(chan os.Signal) }

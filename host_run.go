@@ -32,7 +32,7 @@ func (s *Server) Run() error {
 	defer cancel(nil)
 	handOver := handOverSignals()
 	defer signal.Stop(handOver)
-	inherited, serving, err := inherit()
+	inherited, serving, err := inherit(3)
 	if err != nil {
 		return err
 	}

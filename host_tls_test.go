@@ -2,7 +2,6 @@ package aerys
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -236,55 +235,5 @@ func TestHTTP2(t *testing.T) {
 				t.Errorf("all requests came from %v", clients)
 			}
 		})
-	}
-}
-
-func TestConcurrentStreamsAreBounded(t *testing.T) {
-	release := make(chan struct{})
-	entered := make(chan struct{}, 10)
-	s := runServer(t, Options{MaxConcurrentStreams: 2}, new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
-		entered <- struct{}{}
-		<-release
-		res.End("ok")
-	}))
-	conn := dial(t, s.addresses[0])
-	io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
-	// HEADERS with END_STREAM and END_HEADERS: GET, http, /, and an :authority.
-	block := "\x82\x86\x84\x41\x01a"
-	for stream := range 3 {
-		io.WriteString(conn, "\x00\x00"+string(rune(len(block)))+"\x01\x05\x00\x00\x00"+string(rune(2*stream+1))+block)
-	}
-	<-entered
-	<-entered
-	// The third stream is refused: RST_STREAM, REFUSED_STREAM (RFC 9113 §5.1.2).
-	header := make([]byte, 9)
-	for {
-		if _, err := io.ReadFull(conn, header); err != nil {
-			t.Fatal(err)
-		}
-		payload := make([]byte, int(header[1])<<8|int(header[2]))
-		io.ReadFull(conn, payload)
-		if header[3] == 4 && header[4] == 0 && !bytes.Contains(payload, []byte{0, 3, 0, 0, 0, 2}) {
-			t.Errorf("SETTINGS without MAX_CONCURRENT_STREAMS 2: %x", payload)
-		}
-		if header[3] == 3 {
-			if header[8] != 5 || payload[3] != 7 {
-				t.Errorf("stream %d reset with %d", header[8], payload[3])
-			}
-			break
-		}
-	}
-	close(release)
-	if len(entered) != 0 {
-		t.Error("the third stream was served")
-	}
-}
-
-func TestServeWithoutContextValues(t *testing.T) {
-	s := &Server{Hosts: []*Host{local("a")}}
-	ctx, cancel := context.WithCancel(context.Background())
-	s.Ready = func([]net.Addr) { cancel() }
-	if err := s.Serve(ctx); err != nil {
-		t.Error(err)
 	}
 }

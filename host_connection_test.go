@@ -1,0 +1,276 @@
+package aerys
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// open is how many connections the server counts.
+func (s *testServer) open() int64 { return s.current.Load().connections.open.Load() }
+
+// isRefused reports whether a new connection is closed at once.
+func isRefused(t *testing.T, address net.Addr) bool {
+	t.Helper()
+	conn, err := net.Dial(address.Network(), address.String())
+	if err != nil {
+		return true
+	}
+	defer conn.Close()
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	_, err = http.ReadResponse(bufio.NewReader(conn), nil)
+	return err != nil
+}
+
+func TestMaxConnections(t *testing.T) {
+	s := runServer(t, Options{MaxConnections: 2}, local("x").Expose("::1", 0))
+	first := dial(t, s.addresses[0])
+	dial(t, s.addresses[1])
+	eventually(t, "two connections", func() bool { return s.open() == 2 })
+	for _, address := range s.addresses {
+		if !isRefused(t, address) {
+			t.Error(address, "took a third connection")
+		}
+	}
+	first.Close()
+	eventually(t, "one connection", func() bool { return s.open() == 1 })
+	if isRefused(t, s.addresses[1]) {
+		t.Error("no room after one has left")
+	}
+	state := s.Monitor().(ServerState).Connections
+	if state.Accepted != 3 || state.Refused != 2 {
+		t.Errorf("%+v", state)
+	}
+	if n := strings.Count(s.log.String(), "connection refused"); n < 1 || n > 2 {
+		t.Errorf("logged %d times: %s", n, s.log)
+	}
+}
+
+func TestConnectionsPerIP(t *testing.T) {
+	s := runServer(t, Options{ConnectionsPerIP: 2}, local("x").Expose("::1", 0).Expose("*", 0).Expose(filepath.Join(t.TempDir(), "s"), 0))
+	dual := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: s.addresses[2].(*net.TCPAddr).Port}
+	first := dial(t, s.addresses[0])
+	dial(t, dual)
+	eventually(t, "two connections", func() bool { return s.open() == 2 })
+	if !isRefused(t, s.addresses[0]) || !isRefused(t, dual) {
+		t.Error("127.0.0.1 got a third connection")
+	}
+	if isRefused(t, s.addresses[1]) {
+		t.Error("::1 was refused for another's connections")
+	}
+	for range 3 {
+		if conn := dial(t, s.addresses[3]); conn == nil {
+			t.Error("Unix sockets are counted")
+		}
+	}
+	first.Close()
+	eventually(t, "room for 127.0.0.1", func() bool { return !isRefused(t, dual) })
+}
+
+func TestClientNetwork(t *testing.T) {
+	for ip, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1/32", "::ffff:192.0.2.1": "192.0.2.1/32",
+		"2001:db8:0:12ff::1": "2001:db8:0:1200::/56", "fe80::1%eth0": "fe80::/56",
+	} {
+		if got := clientNetwork(netip.MustParseAddr(ip)).String(); got != want {
+			t.Errorf("%s: %s, want %s", ip, got, want)
+		}
+	}
+}
+
+// TestDetachedConnectionsCount upgrades a connection as package ws does: the
+// raw connection is closed, and counts until release.
+func TestDetachedConnectionsCount(t *testing.T) {
+	for _, options := range []Options{{}, {ConnectionsPerIP: 5}} {
+		t.Run(fmt.Sprint(options.ConnectionsPerIP), func(t *testing.T) {
+			releases := make(chan func(), 1)
+			s := runServer(t, options, new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
+				conn, _, err := res.Hijack()
+				if err != nil {
+					t.Error(err)
+				}
+				raw, release := conn.(interface{ Detach() (net.Conn, func()) }).Detach()
+				if _, ok := raw.(*net.TCPConn); !ok {
+					t.Errorf("Detach returned a %T", raw)
+				}
+				if _, again := conn.(*connection).Detach(); again == nil {
+					t.Error("no func")
+				} else {
+					again() // the second one is nobody's
+				}
+				if _, err := conn.(syscall.Conn).SyscallConn(); err != nil {
+					t.Error(err)
+				}
+				io.WriteString(raw, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+				conn.Close()
+				raw.Close()
+				releases <- release
+			}))
+			conn := dial(t, s.addresses[0])
+			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			io.Copy(io.Discard, conn)
+			release := <-releases
+			c := s.current.Load().connections
+			if s.open() != 1 || c.perIP != nil && len(c.perIP) != 1 {
+				t.Errorf("%d open, %v", s.open(), c.perIP)
+			}
+			release()
+			if s.open() != 0 || len(c.perIP) != 0 || c.waiting() != 0 {
+				t.Errorf("after release: %d open, %v", s.open(), c.perIP)
+			}
+		})
+	}
+}
+
+func TestDetachAllocatesNothing(t *testing.T) {
+	all := newConnections(&Options{})
+	all.open.Store(1 << 20)
+	c := &connection{all: all}
+	if n := testing.AllocsPerRun(100, func() {
+		c.left.Store(false)
+		_, release := c.Detach()
+		release()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestFilesAreSentByTheKernel(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	content := strings.Repeat("0123456789", 100_000)
+	os.WriteFile(name, []byte(content), 0o600)
+	socket := filepath.Join(t.TempDir(), "s")
+	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Expose(socket, 0).Use(func(_ *Request, res *Response) {
+		file, err := os.Open(name)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer file.Close()
+		res.SetHeader("Content-Length", fmt.Sprint(len(content)))
+		io.Copy(res, file)
+	}))
+	for _, address := range s.addresses {
+		if _, body := statusAndBody(t, s.get(t, address, "a", "/")); body != content {
+			t.Errorf("%v: %d bytes", address, len(body))
+		}
+	}
+	if sent := s.Monitor().(ServerState).Connections.Sent; sent < int64(2*len(content)) {
+		t.Errorf("%d bytes counted", sent)
+	}
+}
+
+func TestMaxRequestsPerConnection(t *testing.T) {
+	for _, test := range []struct{ limit, requests int }{{1, 1}, {3, 3}, {-1, 10}} {
+		s := runServer(t, Options{MaxRequestsPerConnection: test.limit}, local("x"))
+		conn := dial(t, s.addresses[0])
+		reader := bufio.NewReader(conn)
+		for i := 1; i <= test.requests; i++ {
+			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			response, err := http.ReadResponse(reader, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, response.Body)
+			if response.Close != (i == test.limit) {
+				t.Errorf("limit %d, request %d: Close %v", test.limit, i, response.Close)
+			}
+		}
+		if test.limit > 0 {
+			if _, err := reader.ReadByte(); err != io.EOF {
+				t.Errorf("limit %d: %v instead of the end", test.limit, err)
+			}
+		}
+	}
+}
+
+// TestMaxHeaderSize sends headers around the limit over HTTP/1.
+func TestMaxHeaderSize(t *testing.T) {
+	const limit = 8192
+	s := runServer(t, Options{MaxHeaderSize: limit}, local("x"))
+	for size, want := range map[int]int{limit: 200, limit + 4097: 431} {
+		head, tail := "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nA: ", "\r\n\r\n"
+		request := head + strings.Repeat("x", size-len(head)-len(tail)) + tail
+		if status, _ := statusAndBody(t, converseUntilReset(t, s.addresses[0], request)); status != want {
+			t.Errorf("%d bytes: status %d, want %d", size, status, want)
+		}
+	}
+}
+
+func TestMaxHeaderSizeOfHTTP2(t *testing.T) {
+	s := runServer(t, Options{MaxHeaderSize: 8192}, local("x"))
+	tr := transport(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
+	defer tr.CloseIdleConnections()
+	for size, want := range map[int]int{3500: 200, 9000: 431} {
+		request, _ := http.NewRequest("GET", "http://"+s.addr(), nil)
+		request.Header.Set("A", strings.Repeat("x", size))
+		response, err := (&http.Client{Transport: tr}).Do(request)
+		if err != nil {
+			if want == 431 && strings.Contains(err.Error(), "larger than peer's advertised limit") {
+				continue // the client knows the limit from SETTINGS
+			}
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%d bytes: status %d, want %d", size, response.StatusCode, want)
+		}
+	}
+}
+
+func TestUnreadBodiesDoNotHoldConnections(t *testing.T) {
+	s := runServer(t, Options{ConnectionTimeout: 100 * time.Millisecond}, local("x"))
+	text := converseUntilReset(t, s.addresses[0], "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nonly this")
+	if status, _ := statusAndBody(t, text); status != 200 {
+		t.Errorf("status %d", status)
+	}
+}
+
+func TestMethods(t *testing.T) {
+	method := func(req *Request, res *Response) { res.End(req.Method) }
+	s := runServer(t, Options{},
+		new(Host).Name("a").Expose("127.0.0.1", 0).Use(Router().Route("ZANZIBAR", "/zanzibar", method), method))
+	kept := runServer(t, Options{KeepMethodCase: true, AllowedMethods: []string{"GET", "get"}},
+		new(Host).Expose("127.0.0.1", 0).Use(method))
+	for _, test := range []struct {
+		server *testServer
+		method string
+		status int
+		body   string
+	}{
+		{s, "GET", 200, "GET"}, {s, "get", 200, "GET"}, {s, "pAtCh", 200, "PATCH"},
+		{s, "ZANZIBAR", 200, "ZANZIBAR"}, {s, "zanzibar", 200, "ZANZIBAR"},
+		{s, "BREW", 501, ""}, {s, "TRACE", 405, ""}, {s, "head", 501, ""},
+		{kept, "get", 200, "get"}, {kept, "Get", 501, ""}, {kept, "POST", 405, ""},
+	} {
+		text := converse(t, test.server.addresses[0], test.method+" /"+strings.ToLower(test.method)+" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		status, body := statusAndBody(t, text)
+		if status != test.status || test.body != "" && body != test.body {
+			t.Errorf("%s: %d %q, want %d %q", test.method, status, body, test.status, test.body)
+		}
+		if allow := strings.Contains(text, "\r\nAllow: GET, "); allow != (test.status > 400) {
+			t.Errorf("%s: Allow in %q", test.method, text)
+		}
+	}
+}
+
+func TestDefaultMaxConnectionsLeavesReserve(t *testing.T) {
+	if n := newConnections(Options{}.withDefaults()).limit; n < 1 || n > 1<<31 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func TestAcceptErrorsAreReturned(t *testing.T) {
+	if _, err := (counter{boundTo{}, newConnections(&Options{})}).Accept(); err != net.ErrClosed {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,356 @@
+//go:build unix
+
+package aerys
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestProgram is no test but the program that the tests below start: a server
+// as the environment wants it.
+func TestProgram(t *testing.T) {
+	address := os.Getenv("TEST_PROGRAM_ADDRESS")
+	if address == "" {
+		return
+	}
+	server := program(address)
+	server.Options.User = os.Getenv("TEST_PROGRAM_USER")
+	if err := server.Run(); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// program is a server on 127.0.0.1:port, or on that and a Unix socket.
+func program(address string) *Server {
+	port, socket, _ := strings.Cut(address, " ")
+	number, _ := strconv.Atoi(port)
+	host := new(Host).Expose("127.0.0.1", number)
+	if socket != "" {
+		host.Expose(socket, 0)
+	}
+	return &Server{Hosts: []*Host{host.Use(Router().
+		Get("/pid", func(_ *Request, res *Response) { res.End(strconv.Itoa(os.Getpid())) }).
+		Get("/uid", func(_ *Request, res *Response) { res.End(strconv.Itoa(os.Getuid())) }).
+		Get("/hang", func(_ *Request, res *Response) { res.Flush(); time.Sleep(time.Minute) }))}}
+}
+
+// startProgram starts TestProgram by a command line whose last part is the
+// program, and waits until it says where it listens.
+func startProgram(t *testing.T, files []*os.File, environment []string, command ...string) (*exec.Cmd, string) {
+	t.Helper()
+	command = append(command, os.Args[0], "-test.run=^TestProgram$")
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), environment...)
+	cmd.ExtraFiles = files
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd, line
+}
+
+// accepts reports whether somebody listens on a port.
+func accepts(port int) bool {
+	conn, err := net.Dial("tcp", fmt.Sprint("127.0.0.1:", port))
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
+}
+
+// fetch gets a path of a server.
+func fetch(client *http.Client, port int, path string) (string, error) {
+	response, err := client.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	return string(body), err
+}
+
+func TestRunStopsOnSignals(t *testing.T) {
+	port := freePort(t)
+	environment := []string{fmt.Sprint("TEST_PROGRAM_ADDRESS=", port)}
+	for _, test := range []struct {
+		name    string
+		hanging bool // with a request under way, whose end a second signal does not wait for
+		want    string
+	}{{"gracefully", false, "<nil>"}, {"at once", true, "signal: terminated"}} {
+		t.Run(test.name, func(t *testing.T) {
+			cmd, line := startProgram(t, nil, environment)
+			if want := fmt.Sprintf("Listening on http://localhost:%d/\n", port); line != want {
+				t.Errorf("printed %q, want %q", line, want)
+			}
+			if test.hanging {
+				response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/hang", port))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer response.Body.Close()
+			}
+			cmd.Process.Signal(syscall.SIGTERM)
+			if test.hanging {
+				eventually(t, "stopped accepting", func() bool { return !accepts(port) })
+				cmd.Process.Signal(syscall.SIGTERM)
+			}
+			began := time.Now()
+			if err := cmd.Wait(); fmt.Sprint(err) != test.want {
+				t.Errorf("ended with %v, want %v", err, test.want)
+			}
+			if spent := time.Since(began); spent > 2*time.Second {
+				t.Errorf("took %v to end", spent)
+			}
+		})
+	}
+}
+
+// load asks for /pid until it is told to stop, with and without keep-alive,
+// and counts the answers by process.
+type load struct {
+	stop    chan struct{}
+	clients sync.WaitGroup
+
+	mu      sync.Mutex
+	answers map[string]int
+	lost    []error
+}
+
+func startLoad(port int) *load {
+	l := &load{stop: make(chan struct{}), answers: make(map[string]int)}
+	for i := range 6 {
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: i%2 == 0}}
+		l.clients.Add(1)
+		go func() {
+			defer l.clients.Done()
+			defer client.CloseIdleConnections()
+			for {
+				select {
+				case <-l.stop:
+					return
+				default:
+				}
+				body, err := fetch(client, port, "/pid")
+				l.mu.Lock()
+				if l.answers[body]++; err != nil {
+					l.lost = append(l.lost, err)
+				}
+				l.mu.Unlock()
+			}
+		}()
+	}
+	return l
+}
+
+// other returns a process that answered and is none of those known.
+func (l *load) other(known ...string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for pid, n := range l.answers {
+		if n > 20 && pid != "" && !strings.Contains(fmt.Sprint(known), pid) {
+			return pid
+		}
+	}
+	return ""
+}
+
+// TestHandOverUnderLoad replaces this process's server by a new process's, and
+// that by a third, without losing a request.
+func TestHandOverUnderLoad(t *testing.T) {
+	port, socket := freePort(t), filepath.Join(t.TempDir(), "s")
+	t.Setenv("TEST_PROGRAM_ADDRESS", fmt.Sprint(port, " ", socket))
+	arguments := os.Args
+	os.Args = []string{arguments[0], "-test.run=^TestProgram$"}
+	defer func() { os.Args = arguments }()
+
+	server, ready, result := program(os.Getenv("TEST_PROGRAM_ADDRESS")), make(chan struct{}), make(chan error, 1)
+	server.Ready = func([]net.Addr) { close(ready) }
+	go func() { result <- server.Run() }()
+	<-ready
+	l := startLoad(port)
+	first := strconv.Itoa(os.Getpid())
+	eventually(t, "load on the first process", func() bool { return l.other() == first })
+
+	syscall.Kill(os.Getpid(), syscall.SIGUSR2)
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	var second, third string
+	eventually(t, "the second process serves", func() bool { second = l.other(first); return second != "" })
+	id, _ := strconv.Atoi(second)
+	syscall.Kill(id, syscall.SIGUSR2)
+	eventually(t, "the third process serves", func() bool { third = l.other(first, second); return third != "" })
+	eventually(t, "the second process is gone", func() bool { return syscall.Kill(id, 0) == syscall.ESRCH })
+	if conn, err := net.Dial("unix", socket); err != nil {
+		t.Error("the Unix socket was not handed over: ", err)
+	} else {
+		conn.Close()
+	}
+	close(l.stop)
+	l.clients.Wait()
+	id, _ = strconv.Atoi(third)
+	syscall.Kill(id, syscall.SIGTERM)
+	eventually(t, "the third process is gone", func() bool { return !accepts(port) })
+	if len(l.lost) > 0 {
+		t.Errorf("%d requests were lost, the first with %v", len(l.lost), l.lost[0])
+	}
+	t.Log(l.answers)
+}
+
+func TestFailedHandOverServesOn(t *testing.T) {
+	arguments := os.Args
+	defer func() { os.Args = arguments }()
+	for _, test := range []struct {
+		arguments []string
+		want      string
+	}{
+		{[]string{arguments[0], "-test.run=^$"}, "the new process ended before it served"},
+		{[]string{"/missing/program"}, "no such file"},
+		{[]string{filepath.Join(t.TempDir(), "nothing")}, "no such file"},
+	} {
+		s := runServer(t, Options{}, local("x"))
+		os.Args = test.arguments
+		signals := make(chan os.Signal, 1)
+		ctx, cancel := context.WithCancelCause(context.Background())
+		ended := make(chan struct{})
+		go func() {
+			s.current.Load().handOverOn(ctx, signals, cancel)
+			close(ended)
+		}()
+		signals <- syscall.SIGUSR2
+		eventually(t, test.want, func() bool { return strings.Contains(s.log.String(), test.want) })
+		if _, body := statusAndBody(t, s.get(t, s.addresses[0], "a", "/")); body != "x" {
+			t.Errorf("afterwards: %q", body)
+		}
+		cancel(nil)
+		<-ended
+	}
+}
+
+// TestSocketActivation starts the program as systemd does.
+func TestSocketActivation(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	early := dial(t, l.Addr()) // waits in the backlog
+	io.WriteString(early, "GET /pid HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	cmd, _ := startProgram(t, []*os.File{file}, []string{fmt.Sprint("TEST_PROGRAM_ADDRESS=", port)},
+		"sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@"`)
+	text, _ := io.ReadAll(early)
+	if _, body := statusAndBody(t, string(text)); body != strconv.Itoa(cmd.Process.Pid) {
+		t.Errorf("answer %q of process %d", body, cmd.Process.Pid)
+	}
+}
+
+func TestInherit(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	inheriting := func(process string) (inherited []net.Listener, serving func(), err error) {
+		file, _ := l.(*net.TCPListener).File()
+		fd, _ := syscall.Dup(int(descriptor(file)))
+		file.Close()
+		t.Setenv(process, strconv.Itoa(os.Getpid()))
+		t.Setenv(variableCount, "1")
+		inherited, serving, err = inherit(fd)
+		if os.Getenv(process)+os.Getenv(variableCount) != "" {
+			t.Error("the environment is passed on")
+		}
+		return inherited, serving, err
+	}
+	inherited, serving, err := inheriting(variableProcess)
+	if err != nil || len(inherited) != 1 {
+		t.Fatal(inherited, err)
+	}
+	serving()
+	port := l.Addr().(*net.TCPAddr).Port
+	for address, want := range map[address]bool{
+		{network: "tcp4", host: "127.0.0.1", port: port}:     true,
+		{network: "tcp4", host: "127.0.0.1", port: port + 1}: false,
+		{network: "tcp4", host: "0.0.0.0", port: port}:       false,
+		{network: "tcp", port: port}:                         false,
+		{network: "unix", host: "127.0.0.1"}:                 false,
+	} {
+		if address.is(inherited[0].Addr()) != want {
+			t.Errorf("%v is %v: want %v", address, inherited[0].Addr(), want)
+		}
+	}
+	// A socket that no host is exposed on is closed.
+	sv, _ := newService(Options{Logger: textLogger(io.Discard)}.withDefaults(), []*Host{local("x")})
+	defer sv.close()
+	if err := sv.bind(inherited); err != nil {
+		t.Error(err)
+	}
+	if _, err := inherited[0].Accept(); err == nil {
+		t.Error("an unused socket is open")
+	}
+	if inherited, _, _ := inheriting(variableHandOver); len(inherited) != 0 {
+		t.Error("took what was meant for another process")
+	}
+	file, _ := os.Open(os.DevNull)
+	defer file.Close()
+	t.Setenv(variableProcess, strconv.Itoa(os.Getpid()))
+	t.Setenv(variableCount, "1")
+	if _, _, err := inherit(int(file.Fd())); err == nil || !strings.Contains(err.Error(), "want a listening stream socket") {
+		t.Error("took a file for a socket: ", err)
+	}
+}
+
+func TestUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		err := (&Server{Options: Options{User: "root"}, Hosts: []*Host{local("x")}}).Serve(context.Background())
+		if err == nil || !strings.Contains(err.Error(), "aerys: Options.User: cannot become root") {
+			t.Errorf("Serve returned %v", err)
+		}
+		return
+	}
+	if err := changeUser("root"); err != nil {
+		t.Error(err)
+	}
+	port := freePort(t)
+	startProgram(t, nil, []string{fmt.Sprint("TEST_PROGRAM_ADDRESS=", port), "TEST_PROGRAM_USER=nobody"})
+	uid, _, _, err := lookUpUser("nobody")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := fetch(http.DefaultClient, port, "/uid"); body != strconv.Itoa(uid) {
+		t.Errorf("user %q, want %d (%v)", body, uid, err)
+	}
+}
