@@ -41,7 +41,7 @@ var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 func acquire(w http.ResponseWriter, r *http.Request, options *Options) *exchange {
 	x := exchanges.Get().(*exchange)
 	x.request.Request, x.request.options = r, options
-	if r.ContentLength != 0 && r.Body != nil {
+	if r.ContentLength != 0 && r.Body != nil && r.Method != http.MethodConnect { // that one opens a tunnel
 		x.request.input = limit(w, r, options.MaxBodySize)
 	}
 	x.response.reset(x, w)

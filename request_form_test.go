@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
+	"net/http/httptest"
 	"net/textproto"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 const urlencodedType = "application/x-www-form-urlencoded"
@@ -188,6 +192,27 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// TestFieldsSkipping: a body that turns out too large while a field is skipped.
+func TestFieldsSkipping(t *testing.T) {
+	t.Parallel()
+	server := serveExchange(t, Options{}, func(q *Request, r *Response) {
+		var last error
+		for _, err := range q.Fields(10) {
+			last = err
+		}
+		if !errors.Is(last, ErrBodyTooLarge) {
+			t.Error(last)
+		}
+	})
+	for _, body := range []string{"a=12345678901", "a=123%45678", "abc&456789%12"} {
+		chunk := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+		answer := server.raw(t, "POST / HTTP/1.1\nContent-Type: "+urlencodedType+"\nTransfer-Encoding: chunked", chunk)
+		if !strings.HasPrefix(answer, "HTTP/1.1 413 ") {
+			t.Error(body, answer)
+		}
+	}
+}
+
 func TestFieldLimit(t *testing.T) {
 	t.Parallel()
 	server := serveExchange(t, Options{}, func(q *Request, r *Response) {
@@ -205,4 +230,26 @@ func TestFieldLimit(t *testing.T) {
 	if answer := server.post(t, urlencodedType, "b=1234&c=1"); !strings.HasPrefix(answer, "HTTP/1.1 413 ") {
 		t.Error(answer)
 	}
+}
+
+// FuzzUrlencoded: fields are those of url.ParseQuery, whatever is sent.
+func FuzzUrlencoded(f *testing.F) {
+	for _, seed := range []string{"a=1&b=%26+x", "=&&=x", "a=%", "%3d=%3D"} {
+		f.Add(seed)
+	}
+	options := Options{MaxInputVars: 1 << 20, MaxFieldLen: 1 << 20}.withDefaults()
+	f.Fuzz(func(t *testing.T, body string) {
+		want, err := url.ParseQuery(strings.ReplaceAll(body, ";", "%3B"))
+		r := httptest.NewRequest("POST", "/", iotest.HalfReader(strings.NewReader(body)))
+		r.Header.Set("Content-Type", urlencodedType)
+		form, failed := acquire(httptest.NewRecorder(), r, options).request.ParseBody(-1)
+		if (err != nil) != (failed != nil) {
+			t.Fatal(failed, "but url.ParseQuery:", err)
+		}
+		for name, values := range want {
+			if err == nil && !slices.Equal(form.All(name), values) || err == nil && len(form.Names()) != len(want) {
+				t.Errorf("%q: got %q, want %q", name, form.All(name), values)
+			}
+		}
+	})
 }

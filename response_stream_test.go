@@ -321,3 +321,45 @@ func TestUseAfterEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestOverHTTP2: length, streaming, trailers, early hints and limits are the
+// same there.
+func TestOverHTTP2(t *testing.T) {
+	server := serveExchange(t, Options{MaxBodySize: 5, DisableCompression: true}, func(q *Request, r *Response) {
+		switch q.URL.Path {
+		case "/complete":
+			r.End(strings.Repeat("x", 5000))
+		case "/streamed":
+			r.SetHeader("Trailer", "T").Flush()
+			r.WriteString("abc")
+			r.SetHeader("T", "1")
+		case "/body":
+			io.ReadAll(q.Body())
+		}
+	})
+	secure := httptest.NewUnstartedServer(server.Config.Handler)
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	defer secure.Close()
+	for _, test := range []struct {
+		path, body string
+		status     int
+		length     int64
+		trailer    string
+	}{
+		{"/complete", "", 200, 5000, ""},
+		{"/streamed", "", 200, -1, "1"},
+		{"/body", "123456", 413, 270, ""},
+		{"/body", "12345", 404, 240, ""},
+	} {
+		response, err := secure.Client().Post(secure.URL+test.path, "", strings.NewReader(test.body))
+		if err != nil {
+			t.Fatal(test.path, err)
+		}
+		io.ReadAll(response.Body)
+		response.Body.Close()
+		if response.ProtoMajor != 2 || response.StatusCode != test.status || response.ContentLength != test.length || response.Trailer.Get("T") != test.trailer {
+			t.Error(test.path, response)
+		}
+	}
+}

@@ -199,13 +199,14 @@ func TestStreamed(t *testing.T) {
 		"a byte more":  func(_ *Request, r *Response) { r.WriteString(full); r.WriteString("y") },
 		"in one piece": func(_ *Request, r *Response) { r.Write([]byte(full + "y")) },
 		"copied":       func(_ *Request, r *Response) { io.Copy(r, struct{ io.Reader }{strings.NewReader(full + "y")}) },
+		"undeclared":   func(_ *Request, r *Response) { r.Header()[http.TrailerPrefix+"T"] = []string{"1"}; r.End(full, "y") },
 		"trailers":     func(_ *Request, r *Response) { r.SetHeader("Trailer", "T").SetHeader("T", "1").End(full, "y") },
 	} {
 		response, body := serveExchange(t, Options{}, action).get(t)
 		if response.ContentLength != -1 || response.TransferEncoding[0] != "chunked" || body != full+"y" {
 			t.Error(name, response.ContentLength, response.TransferEncoding, len(body))
 		}
-		if name == "trailers" && (response.Trailer.Get("T") != "1" || response.Header["T"] != nil) {
+		if (name == "trailers" || name == "undeclared") && (response.Trailer.Get("T") != "1" || response.Header["T"] != nil) {
 			t.Error(response.Header, response.Trailer)
 		}
 	}
@@ -326,6 +327,10 @@ func TestInvalidHeader(t *testing.T) {
 		"Set-Cookie": func(r *Response) { r.SetCookie(&http.Cookie{Name: "a", Value: "b\r\n"}) },
 		"Link":       func(r *Response) { r.Push("/a>; rel=x", nil) },
 		"X-Hint":     func(r *Response) { r.Header()["X-Hint"] = []string{"\n"}; r.WriteHeader(103) },
+		"X-Length": func(r *Response) {
+			r.SetHeader("Content-Length", "4").Header()["X-Length"] = []string{"\r"}
+			r.ReadFrom(strings.NewReader("body"))
+		},
 		"X-Direct":   func(r *Response) { r.Header()["X-Direct"] = []string{"a", "b\r"} },
 		`X\\rDirect`: func(r *Response) { r.Header()["X\rDirect"] = []string{"a"} },
 		"X-Trailer":  func(r *Response) { r.Header()[http.TrailerPrefix+"X-Trailer"] = []string{"a\n"} },
@@ -337,7 +342,7 @@ func TestInvalidHeader(t *testing.T) {
 			"Flush":   func(r *Response) { r.WriteHeader(201); r.Flush(); r.End() },
 		} {
 			server := serveExchange(t, Options{}, func(_ *Request, r *Response) {
-				r.SetHeader("Content-Encoding", "br").SetHeader("X-Frame-Options", "DENY")
+				r.SetHeader("Content-Encoding", "br").SetHeader("Etag", "1").SetHeader("X-Frame-Options", "DENY")
 				call(r)
 				r.SetStatus(200)
 				finish(r)
@@ -347,7 +352,7 @@ func TestInvalidHeader(t *testing.T) {
 			})
 			response, body := server.get(t)
 			if response.StatusCode != 500 || !strings.Contains(body, "500 Internal Server Error") || strings.Contains(body, "body\n") ||
-				response.Header["Content-Encoding"] != nil || response.Header.Get("X-Frame-Options") != "DENY" {
+				response.Header["Content-Encoding"] != nil || response.Header["Etag"] != nil || response.Header.Get("X-Frame-Options") != "DENY" {
 				t.Error(name, how, response, body)
 			}
 			if log := server.log.String(); !strings.Contains(log, name) || strings.Count(log, "response refused") != 1 {
@@ -369,6 +374,18 @@ func TestInvalidHeaderTooLate(t *testing.T) {
 	if response, body := server.get(t); response.StatusCode != 200 || body != "all" {
 		t.Error(response, body)
 	}
+}
+
+func TestBodyNotAllowed(t *testing.T) {
+	serveExchange(t, Options{}, func(_ *Request, r *Response) {
+		n, err := r.SetStatus(304).Write([]byte("x"))
+		if n != 0 || err != http.ErrBodyNotAllowed || r.Err() != err {
+			t.Error(n, err, r.Err())
+		}
+		if n, err := r.WriteString(""); n != 0 || err != nil {
+			t.Error("nothing:", n, err)
+		}
+	}).get(t)
 }
 
 func TestWriteFailsWithFault(t *testing.T) {

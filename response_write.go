@@ -5,7 +5,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 )
@@ -19,8 +18,12 @@ const computed = 2048
 // ErrInvalidHeader when the response has become a 500 for that, and with the
 // connection's error once it streams.
 func (r *Response) Write(p []byte) (int, error) {
-	if held, err := hold(r, p); held || err != nil {
-		return len(p), err
+	held, err := hold(r, p)
+	if err != nil {
+		return 0, err
+	}
+	if held {
+		return len(p), nil
 	}
 	n, err := r.sink.Write(p)
 	return n, r.note(err)
@@ -28,8 +31,12 @@ func (r *Response) Write(p []byte) (int, error) {
 
 // WriteString is Write for a string.
 func (r *Response) WriteString(s string) (int, error) {
-	if held, err := hold(r, s); held || err != nil {
-		return len(s), err
+	held, err := hold(r, s)
+	if err != nil {
+		return 0, err
+	}
+	if held {
+		return len(s), nil
 	}
 	n, err := io.WriteString(r.sink, s)
 	return n, r.note(err)
@@ -75,42 +82,25 @@ func bodyAllowed(status int) bool {
 // set, or that exceeds OutputBufferSize, is sent by the kernel, unless it is
 // filtered or compressed.
 func (r *Response) ReadFrom(source io.Reader) (n int64, err error) {
+	writer := struct{ io.Writer }{r}
 	if r.handshake || !bodyAllowed(r.status) {
-		return io.Copy(struct{ io.Writer }{r}, source)
+		return io.Copy(writer, source)
 	}
 	if err := r.admit(0); err != nil {
 		return 0, err
 	}
 	if r.state == Started && r.writer.Header()["Content-Length"] == nil {
-		if n, err = r.fill(source); err != nil || len(r.body) <= r.options().OutputBufferSize {
+		excess := int64(r.options().OutputBufferSize - len(r.body) + 1)
+		if n, err = io.Copy(writer, io.LimitReader(source, excess)); err != nil || n < excess {
 			return n, err
 		}
-	}
-	if r.state == Started {
+	} else if r.state == Started {
 		if err := r.stream(); err != nil {
-			return n, err
+			return 0, err
 		}
 	}
 	rest, err := io.Copy(r.sink, source)
 	return n + rest, r.note(err)
-}
-
-// fill reads source to its end, or until there is too much to hold back.
-func (r *Response) fill(source io.Reader) (n int64, err error) {
-	limit := r.options().OutputBufferSize + 1
-	r.body = slices.Grow(r.body, limit-len(r.body))
-	for len(r.body) < limit {
-		k, err := source.Read(r.body[len(r.body):limit])
-		r.body = r.body[:len(r.body)+k]
-		n += int64(k)
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
 }
 
 // Flush sends what was written so far, and the header before it; from there on
@@ -121,11 +111,7 @@ func (r *Response) Flush() error {
 	if r.state == Ended || r.handshake {
 		return r.fault
 	}
-	if err := r.admit(0); err != nil {
-		r.End()
-		return err
-	}
-	if r.state == Started {
+	if r.state != Streaming {
 		if err := r.stream(); err != nil {
 			return err
 		}
@@ -218,19 +204,15 @@ func (r *Response) begin(tail string) error {
 }
 
 // put writes what was held back, and tail.
-func (r *Response) put(w io.Writer, tail string) error {
+func (r *Response) put(w io.Writer, tail string) (err error) {
 	if len(r.body) > 0 {
-		_, err := w.Write(r.body)
+		_, err = w.Write(r.body)
 		r.body = r.body[:0]
-		if err != nil {
-			return r.note(err)
-		}
 	}
-	if tail != "" {
-		_, err := io.WriteString(w, tail)
-		return r.note(err)
+	if tail != "" && err == nil {
+		_, err = io.WriteString(w, tail)
 	}
-	return nil
+	return r.note(err)
 }
 
 // End completes the response, after writing body if there is one. It leaves
