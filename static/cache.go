@@ -1,0 +1,168 @@
+package static
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxKey bounds the length of a key that is remembered, in bytes: clients
+// choose keys, also of what does not exist.
+const maxKey = 1024
+
+// cache remembers resources by key, and owns the bodies that are kept in
+// memory. The lock is never held while a file is read.
+type cache struct {
+	lifetime    time.Duration
+	maxEntries  int
+	maxBuffered int
+	maxSize     int64
+	started     time.Time
+
+	hits, misses atomic.Int64
+
+	mutex    sync.RWMutex
+	entries  map[string]*resource
+	buffered map[*representation]*resource // whose body is kept, or being read
+}
+
+func newCache(options *Options) *cache {
+	c := &cache{
+		lifetime:    options.CacheEntryTTL,
+		maxEntries:  options.CacheEntryMaxCount,
+		maxBuffered: options.BufferedFileMaxCount,
+		maxSize:     options.BufferedFileMaxSize,
+		started:     time.Now(),
+		entries:     map[string]*resource{},
+		buffered:    map[*representation]*resource{},
+	}
+	if c.lifetime < 0 || c.maxEntries < 0 {
+		c.maxEntries, c.maxBuffered = 0, 0
+	}
+	return c
+}
+
+// now is the time on the cache's clock, which nobody sets.
+func (c *cache) now() int64 { return int64(time.Since(c.started)) }
+
+func (c *cache) get(key string) *resource {
+	c.mutex.RLock()
+	defer c.mutex.RUnlock()
+	return c.entries[key]
+}
+
+// fresh reports whether r may be used without a look at the file system. When
+// r gets too old, one caller is told so, and looks; others go on meanwhile.
+func (c *cache) fresh(r *resource) bool {
+	now, expires := c.now(), r.expires.Load()
+	if now < expires || !r.expires.CompareAndSwap(expires, now+int64(c.lifetime)) {
+		c.hits.Add(1)
+		return true
+	}
+	return false
+}
+
+// put remembers r for key, for one lifetime from now.
+func (c *cache) put(key string, r *resource) {
+	if c.maxEntries == 0 || len(key) > maxKey {
+		return
+	}
+	r.expires.Store(c.now() + int64(c.lifetime))
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	old, known := c.entries[key]
+	if old == r {
+		return
+	}
+	if known {
+		c.release(old)
+	} else if len(c.entries) >= c.maxEntries {
+		c.evict()
+	}
+	// A clone, as the key is part of a request's first line.
+	c.entries[strings.Clone(key)] = r
+}
+
+// evict forgets one of a few entries picked at random: best one that names
+// nothing or is too old, so that a flood of wrong names displaces itself.
+func (c *cache) evict() {
+	victim, picked := "", 0
+	for key, r := range c.entries {
+		victim = key
+		if picked++; picked == 8 || !r.exists() || c.now() >= r.expires.Load() {
+			break
+		}
+	}
+	c.release(c.entries[victim])
+	delete(c.entries, victim)
+}
+
+// release gives up the bodies of r; requests under way keep theirs.
+func (c *cache) release(r *resource) {
+	for _, representation := range r.representations {
+		delete(c.buffered, representation)
+		representation.kept.Store(nil)
+	}
+}
+
+// reserve makes room for the body of r, which belongs to owner. The caller
+// that gets true calls keep afterwards.
+func (c *cache) reserve(r *representation, owner *resource) bool {
+	if c.maxBuffered <= 0 || r.stamp.size > c.maxSize || r.stamp.recent() {
+		return false
+	}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if _, taken := c.buffered[r]; taken {
+		return false
+	}
+	if len(c.buffered) >= c.maxBuffered && !c.dropIdle() {
+		return false
+	}
+	c.buffered[r] = owner
+	return true
+}
+
+// dropIdle gives up one body that nobody asked for lately.
+func (c *cache) dropIdle() bool {
+	now := c.now()
+	for r, owner := range c.buffered {
+		if now >= owner.expires.Load() {
+			delete(c.buffered, r)
+			r.kept.Store(nil)
+			return true
+		}
+	}
+	return false
+}
+
+// keep stores the body that was reserved for, or with nil gives the room up.
+func (c *cache) keep(r *representation, body *kept) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if _, reserved := c.buffered[r]; !reserved {
+		return
+	}
+	if body == nil {
+		delete(c.buffered, r)
+	}
+	r.kept.Store(body)
+}
+
+func (c *cache) figures() Figures {
+	c.mutex.RLock()
+	defer c.mutex.RUnlock()
+	figures := Figures{
+		Entries:       len(c.entries),
+		BufferedFiles: len(c.buffered),
+		Hits:          c.hits.Load(),
+		Misses:        c.misses.Load(),
+	}
+	for r := range c.buffered {
+		if kept := r.kept.Load(); kept != nil {
+			figures.BufferedBytes += kept.size()
+		}
+	}
+	return figures
+}

@@ -1,0 +1,162 @@
+package static
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"reflect"
+	"time"
+)
+
+// errChanged means that a file is no longer what was remembered of it.
+var errChanged = errors.New("static: the file has changed")
+
+// stamp tells versions of a file apart.
+type stamp struct {
+	size     int64
+	modified int64 // in ns since 1970; 0: unknown
+	inode    uint64
+}
+
+func stampOf(info fs.FileInfo) stamp {
+	s := stamp{size: info.Size(), inode: inode(info)}
+	if modified := info.ModTime(); modified.Unix() > 0 {
+		s.modified = modified.UnixNano()
+	}
+	return s
+}
+
+// inode returns the file's number, or 0 where there is none. Every Unix has a
+// Stat_t of its own; reading it by reflection, when the file system is asked,
+// spares a build tag for each.
+func inode(info fs.FileInfo) uint64 {
+	status := reflect.Indirect(reflect.ValueOf(info.Sys()))
+	if status.Kind() != reflect.Struct {
+		return 0
+	}
+	field := status.FieldByName("Ino")
+	if !field.IsValid() || !field.CanUint() {
+		return 0
+	}
+	return field.Uint()
+}
+
+// recent reports whether a write right now might leave the stamp as it is:
+// file systems keep time in ticks of up to two seconds.
+func (s stamp) recent() bool {
+	return time.Since(time.Unix(0, s.modified)).Abs() < 2*time.Second
+}
+
+// content is what a representation consists of: bytes, or an open file, which
+// had the stamp want when it was opened.
+type content struct {
+	body []byte
+	file fs.File
+	want stamp
+}
+
+// open returns what r consists of, or errChanged if that is no longer what r
+// says.
+func (f *Files) open(r *representation) (content, error) {
+	if kept := r.kept.Load(); kept != nil {
+		return content{body: kept.body}, nil
+	}
+	file, err := f.source.Open(r.name)
+	if err != nil && failure(err) == nil {
+		return content{}, errChanged
+	}
+	if err != nil {
+		return content{}, err
+	}
+	opened := content{file: file, want: r.stamp}
+	if !opened.unchanged() {
+		file.Close()
+		return content{}, errChanged
+	}
+	return opened, nil
+}
+
+// keep reads r into memory, if there is room for it and nobody else does so.
+func (f *Files) keep(r *representation, owner *resource) error {
+	if r.kept.Load() != nil || !f.cache.reserve(r, owner) {
+		return nil
+	}
+	opened, err := f.open(r)
+	if err != nil {
+		f.cache.keep(r, nil)
+		return err
+	}
+	defer opened.close()
+	body, err := opened.read(r)
+	if err != nil {
+		f.cache.keep(r, nil)
+		return err
+	}
+	read := &kept{body: body}
+	if r.compressible() && !f.options.DisableCompression {
+		read.compressed = r.compress(body)
+	}
+	f.cache.keep(r, read)
+	return nil
+}
+
+// read returns the whole file, if it did not change meanwhile.
+func (c content) read(r *representation) ([]byte, error) {
+	body := make([]byte, r.stamp.size)
+	_, err := io.ReadFull(c.file, body)
+	sum := sha256.Sum256(body)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), !c.unchanged():
+		return nil, errChanged
+	case r.stamp.modified == 0 && tag(sum[:]) != r.etag:
+		return nil, errChanged
+	}
+	return body, err
+}
+
+// unchanged reports whether the file is what it was.
+func (c content) unchanged() bool {
+	info, err := c.file.Stat()
+	return err == nil && stampOf(info) == c.want
+}
+
+// seekable reports whether parts can be sent.
+func (c content) seekable() bool {
+	_, ok := c.file.(io.Seeker)
+	return ok || c.file == nil
+}
+
+func (c content) close() {
+	if c.file != nil {
+		c.file.Close()
+	}
+}
+
+// send sends a part. A client that gets less, or a mixture of two versions,
+// must notice: the last byte is sent only if the file did not change until
+// then, and otherwise the connection is aborted.
+func (c content) send(w io.Writer, part byteRange) {
+	if c.file == nil {
+		w.Write(c.body[part.start:][:part.length])
+		return
+	}
+	if part.length == 0 {
+		return
+	}
+	if seeker, ok := c.file.(io.Seeker); ok {
+		seeker.Seek(part.start, io.SeekStart) // where it fails, reading does
+	}
+	// CopyN of an *os.File is sendfile where w and the system can do that.
+	_, err := io.CopyN(w, c.file, part.length-1)
+	var last bytes.Buffer
+	if err == nil {
+		_, err = io.CopyN(&last, c.file, 1)
+	}
+	if err != nil || !c.unchanged() {
+		panic(http.ErrAbortHandler)
+	}
+	w.Write(last.Bytes())
+}

@@ -1,0 +1,206 @@
+// Package static serves files from a directory or an fs.FS, as an action of
+// package aerys or as an http.Handler.
+//
+//	host.Use(router, static.Root("public"))
+//
+// What does not exist falls through to the next action. A directory is opened
+// through os.Root: nothing outside of it can be reached, neither by "..", nor
+// by a link; links inside work. Names are those of the URL: case counts where
+// the file system says so, and a path guarded by a route should be guarded in
+// a tree of its own if the file system does not.
+//
+// What is known of a file, and small files themselves, are kept in memory for
+// Options.CacheEntryTTL. A response is never half of an old and half of a new
+// file: what is kept in memory was read whole from a file that did not change
+// meanwhile, and a larger file that shrinks or is written to while it is sent
+// ends in an aborted connection. Replace files by renaming, and every client
+// gets either the old or the new one.
+package static
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"slices"
+	"sync/atomic"
+
+	"aerys"
+)
+
+// Files is an action that serves files: an aerys.Handler that leaves requests
+// for what does not exist to the next action, and an http.Handler that answers
+// them with 404. Its methods may be called from any goroutine.
+type Files struct {
+	options  Options
+	source   fs.FS
+	closer   func() error
+	cache    *cache
+	failures atomic.Int64
+}
+
+// Root serves the files in dir and below. It panics if dir is no directory
+// that can be opened, and at options that make no sense. The directory stays
+// open, even if another one takes its name, until Stop.
+func Root(dir string, options ...Options) *Files {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		panic(fmt.Sprintf("static.Root(%q): %v; name a directory that exists", dir, err))
+	}
+	return newFiles(fmt.Sprintf("static.Root(%q)", dir), root.FS(), root.Close, options)
+}
+
+// FS serves the files of source, such as an embed.FS. Files that have no
+// modification time get an entity tag made from their content. Ranges need
+// files that implement io.Seeker, or that are small enough to be kept in
+// memory. It panics at options that make no sense.
+func FS(source fs.FS, options ...Options) *Files {
+	if source == nil {
+		panic("static.FS(nil): give a file system")
+	}
+	return newFiles("static.FS", source, func() error { return nil }, options)
+}
+
+// newFiles checks the options and puts a Files together. place names it in panics.
+func newFiles(place string, source fs.FS, closer func() error, options []Options) *Files {
+	if len(options) > 1 {
+		panic(place + ": give one Options at most")
+	}
+	files := &Files{source: source, closer: closer}
+	if len(options) == 1 {
+		files.options = options[0]
+	}
+	if err := files.options.complete(source); err != nil {
+		panic(fmt.Sprintf("%s: %v", place, err))
+	}
+	files.cache = newCache(&files.options)
+	return files
+}
+
+// Serve answers req if it names a file, and otherwise leaves res untouched.
+func (f *Files) Serve(req *aerys.Request, res *aerys.Response) { f.serve(res, req.Request) }
+
+// ServeHTTP answers r, with 404 if it names no file.
+func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !f.serve(w, r) {
+		http.NotFound(w, r)
+	}
+}
+
+// Stop closes the directory. Requests that come later get 503, or what is
+// still kept in memory.
+func (f *Files) Stop(context.Context) error { return f.closer() }
+
+// Figures are what Monitor reports.
+type Figures struct {
+	Entries       int   // names about which something is remembered
+	BufferedFiles int   // files kept in memory
+	BufferedBytes int64 // and their size
+	Hits          int64 // requests answered from what was remembered
+	Misses        int64 // requests that had to ask the file system
+	Failures      int64 // requests answered with 503: the file system failed
+}
+
+// Monitor returns Figures.
+func (f *Files) Monitor() any {
+	figures := f.cache.figures()
+	figures.Failures = f.failures.Load()
+	return figures
+}
+
+// attempts is how often a file may change between looking and opening.
+const attempts = 4
+
+// serve answers r, unless it names no file.
+func (f *Files) serve(w http.ResponseWriter, r *http.Request) bool {
+	key, ok := f.key(r.URL)
+	if !ok {
+		return false
+	}
+	reload := f.options.Debug && (lists(r.Header["Cache-Control"], "no-cache") || lists(r.Header["Pragma"], "no-cache"))
+	err := errChanged
+	for attempt := 0; attempt < attempts && errors.Is(err, errChanged); attempt++ {
+		var found *resource
+		found, err = f.find(key, reload || attempt > 0)
+		if err == nil && !found.exists() && f.fallsBack(r, key) {
+			found, err = f.find(fallbackKey, reload || attempt > 0)
+		}
+		if err == nil && !found.exists() {
+			return false
+		}
+		if err == nil {
+			err = f.answer(w, r, found)
+		}
+	}
+	if err != nil {
+		f.failures.Add(1)
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusServiceUnavailable)
+	}
+	return true
+}
+
+// Header values that all responses share. Assigning them to the map instead of
+// calling Set saves an allocation each; a later Add or Set copies them.
+var (
+	acceptRanges = []string{"bytes"}
+	noSniff      = []string{"nosniff"}
+	allowed      = []string{"GET, HEAD, OPTIONS"}
+)
+
+// answer answers a request for what exists. When it returns an error, which is
+// that of the file system or errChanged, nothing is sent yet.
+func (f *Files) answer(w http.ResponseWriter, r *http.Request, found *resource) error {
+	f.shareAcrossOrigins(w.Header(), r)
+	switch {
+	case r.Method == http.MethodOptions:
+		w.Header()["Allow"] = allowed
+		w.Header()["Accept-Ranges"] = acceptRanges
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header()["Allow"] = allowed
+		refuse(w, http.StatusMethodNotAllowed)
+		return nil
+	case found.redirect != "":
+		redirect(w, r, found.redirect)
+		return nil
+	}
+	chosen, err := f.choose(r, found)
+	if err != nil {
+		return err
+	}
+	return f.send(w, r, found, chosen)
+}
+
+// shareAcrossOrigins sets the fields of CORS; a preflight is an OPTIONS.
+func (f *Files) shareAcrossOrigins(header http.Header, r *http.Request) {
+	origins, origin := f.options.Origins, r.Header.Get("Origin")
+	switch {
+	case len(origins) == 0:
+		return
+	case origins[0] == "*":
+		header.Set("Access-Control-Allow-Origin", "*")
+	case slices.Contains(origins, origin):
+		header.Set("Access-Control-Allow-Origin", origin)
+	default:
+		return
+	}
+	header.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Encoding, Content-Length, Content-Range, ETag")
+	if r.Header.Get("Access-Control-Request-Method") != "" {
+		header["Access-Control-Allow-Methods"] = allowed
+		header.Set("Access-Control-Allow-Headers", "*")
+		header.Set("Access-Control-Max-Age", "86400")
+	}
+}
+
+// refuse answers with a status that needs no more than its name.
+func refuse(w http.ResponseWriter, status int) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header()["X-Content-Type-Options"] = noSniff
+	w.WriteHeader(status)
+	io.WriteString(w, http.StatusText(status)+"\n")
+}
