@@ -76,16 +76,16 @@ func (g *Gateway) Serve(req *aerys.Request, res *aerys.Response) {
 	e := &g.endpoint
 	if err := g.Start(req.Context()); err != nil {
 		e.options.Logger.Error("ws: OnStart failed", slog.Any("error", err))
-		e.refuse(res, &refusal{http.StatusServiceUnavailable, "the endpoint did not start"})
+		e.refuse(req, res, &refusal{http.StatusServiceUnavailable, "the endpoint did not start"})
 		return
 	}
 	if g.isStopped() {
-		e.refuse(res, &refusal{http.StatusServiceUnavailable, "the server is stopping"})
+		e.refuse(req, res, &refusal{http.StatusServiceUnavailable, "the server is stopping"})
 		return
 	}
 	a, no := e.check(req.Request)
 	if no != nil {
-		e.refuse(res, no)
+		e.refuse(req, res, no)
 		return
 	}
 	res.BeginHandshake()
@@ -118,6 +118,7 @@ func (g *Gateway) upgrade(req *aerys.Request, res *aerys.Response, a *agreement,
 	nc, buffered, err := res.Hijack()
 	if err != nil {
 		g.endpoint.options.Logger.Error("ws: the connection cannot be taken over: a middleware's ResponseWriter needs Unwrap", slog.Any("error", err))
+		g.endpoint.refuse(req, res, &refusal{http.StatusInternalServerError, "the connection cannot be taken over"})
 		return
 	}
 	early, err := g.endpoint.takeOver(nc, buffered.Reader, a, header)

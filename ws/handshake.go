@@ -134,6 +134,9 @@ func (e *Endpoint) checkOrigin(r *http.Request) *refusal {
 	}
 	host := e.hostOf(r)
 	if len(sent) == 1 {
+		if _, from, ok := strings.Cut(sent[0], "://"); ok && strings.EqualFold(from, host) {
+			return nil // as most do; only a port that goes without saying needs parsing
+		}
 		from, err := parseOrigin(sent[0])
 		if err == nil && from.host == bareHost(host, from.scheme) {
 			return nil
@@ -181,11 +184,14 @@ func (e *Endpoint) hostOf(r *http.Request) string {
 }
 
 // refuse answers a handshake that broke a rule.
-func (e *Endpoint) refuse(res *aerys.Response, no *refusal) {
+func (e *Endpoint) refuse(req *aerys.Request, res *aerys.Response, no *refusal) {
 	e.counters.rejects(no.reason)
 	switch no.status {
 	case http.StatusUpgradeRequired:
-		res.SetHeader("Upgrade", "websocket").SetHeader("Connection", "Upgrade").SetHeader("Sec-WebSocket-Version", "13")
+		res.SetHeader("Sec-WebSocket-Version", "13")
+		if req.ProtoMajor == 1 { // HTTP/2 must not name it (RFC 9113 §8.2.2)
+			res.SetHeader("Upgrade", "websocket").SetHeader("Connection", "Upgrade")
+		}
 	case http.StatusMethodNotAllowed:
 		res.SetHeader("Allow", http.MethodGet)
 	case http.StatusBadRequest:
