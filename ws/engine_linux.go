@@ -30,12 +30,18 @@ type engine struct {
 	ready    int                  // of events
 
 	mu      sync.Mutex // guards all below
-	queue   []*socket  // to be run, the first at head
+	queue   []task     // to be run, the first at head
 	head    int
 	round   int  // how many of the queue may run before the next look at epoll
 	waiting bool // a goroutine waits, or looks
 	spare   bool // a goroutine was started that has not looked for work yet
 	stopped bool
+}
+
+// task is a socket to be run, from its beginning if it has just arrived.
+type task struct {
+	socket  *socket
+	arrival *arrival
 }
 
 // socket is a conn of the epoll engine.
@@ -87,7 +93,7 @@ func (g *engine) adopt(e *Endpoint, nc net.Conn, a *agreement, o *arrival) bool 
 	s.subprotocol, s.deflate = a.subprotocol, a.deflate
 	s.state.Store(running)
 	e.opened(&s.conn)
-	go s.open(o)
+	g.schedule(task{s, o})
 	return true
 }
 
@@ -135,11 +141,9 @@ func (g *engine) stop() {
 	g.epoll.Close()
 }
 
-// open is a socket's first turn: OnOpen, and what came behind the handshake.
-func (s *socket) open(o *arrival) {
-	g := s.engine
-	t := turns.Get().(*turn)
-	g.endpoint.busy.Add(1)
+// open is a socket's first turn: OnOpen, and what came behind the handshake. It
+// reports whether the socket is to be run again.
+func (s *socket) open(t *turn, o *arrival) (again bool) {
 	t.begin(&s.conn)
 	s.onOpen(o.opener)
 	var err error
@@ -148,20 +152,21 @@ func (s *socket) open(o *arrival) {
 		err = ignorePause(t.received(o.early))
 	}
 	t.finish()
-	s.mu.Lock()
-	event := syscall.EpollEvent{Events: socketEvents, Fd: int32(uint32(s.id)), Pad: int32(s.id >> 32)}
 	if err == nil {
-		err = syscall.EpollCtl(g.fd, syscall.EPOLL_CTL_ADD, int(s.fd), &event)
+		err = s.watch()
 	}
-	s.mu.Unlock()
-	switch { // what came meanwhile is an edge already
-	case err != nil:
+	if err != nil {
 		s.close()
-	case s.in != nil && s.in.stash != nil, !s.settle():
-		g.schedule(s)
+		return false
 	}
-	t.release()
-	g.endpoint.rest()
+	// What came meanwhile is an edge already. A stash waits for a sweep.
+	return s.in != nil && s.in.stash != nil || !s.settle()
+}
+
+// watch asks for the socket's events.
+func (s *socket) watch() error {
+	event := syscall.EpollEvent{Events: socketEvents, Fd: int32(uint32(s.id)), Pad: int32(s.id >> 32)}
+	return syscall.EpollCtl(s.engine.fd, syscall.EPOLL_CTL_ADD, int(s.fd), &event)
 }
 
 // work runs sockets, and waits for events when nobody else does.
@@ -171,13 +176,13 @@ func (g *engine) work() {
 	g.mu.Lock()
 	g.spare = false
 	for {
-		if s := g.next(); s != nil {
+		if next, ok := g.next(); ok {
 			g.readySpare()
 			g.mu.Unlock()
-			again := s.run(t)
+			again := next.run(t)
 			g.mu.Lock()
 			if again {
-				g.queue = append(g.queue, s)
+				g.queue = append(g.queue, task{socket: next.socket})
 			}
 			continue
 		}
@@ -191,21 +196,28 @@ func (g *engine) work() {
 	g.endpoint.rest()
 }
 
-// next takes a socket from the queue. It returns nil when it is time to look
-// for events. g.mu is held.
-func (g *engine) next() *socket {
+// run takes a turn. It reports whether the socket is to be run again.
+func (next task) run(t *turn) (again bool) {
+	if next.arrival != nil {
+		return next.socket.open(t, next.arrival)
+	}
+	return next.socket.run(t)
+}
+
+// next takes a task from the queue. There is none when it is time to look for
+// events. g.mu is held.
+func (g *engine) next() (next task, ok bool) {
 	if g.head == len(g.queue) {
 		g.queue, g.head = g.queue[:0], 0
-		return nil
+		return next, false
 	}
 	if g.round <= 0 && !g.waiting {
-		return nil
+		return next, false
 	}
 	g.round--
-	s := g.queue[g.head]
-	g.queue[g.head] = nil
+	next, g.queue[g.head] = g.queue[g.head], task{}
 	g.head++
-	return s
+	return next, true
 }
 
 // readySpare starts a goroutine that goes on should this one block. g.mu is held.
@@ -237,7 +249,7 @@ func (g *engine) look() {
 	g.waiting = false
 	for _, event := range runnable {
 		if s := g.find(event); s != nil {
-			g.queue = append(g.queue, s)
+			g.queue = append(g.queue, task{socket: s})
 		}
 	}
 	g.round = len(g.queue) - g.head
@@ -282,11 +294,11 @@ func (g *engine) find(event syscall.EpollEvent) *socket {
 	return c.transport.(*socket)
 }
 
-// schedule queues a socket that is running already.
-func (g *engine) schedule(s *socket) {
+// schedule queues a socket whose state is running already.
+func (g *engine) schedule(next task) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.queue = append(g.queue, s)
+	g.queue = append(g.queue, next)
 	g.readySpare()
 }
 
@@ -486,6 +498,6 @@ func (s *socket) interrupt() {
 // resume runs a socket that paused.
 func (s *socket) resume() {
 	if s.mark(pending) {
-		s.engine.schedule(s)
+		s.engine.schedule(task{socket: s})
 	}
 }
