@@ -157,15 +157,18 @@ func (c *conn) deliver(b *batch) {
 		return
 	}
 	c.take(b)
-	if c.out == nil {
-		return
+	option := c.out.over(c.endpoint.options)
+	if c.stream != nil && option == "" {
+		option = c.stream.later.over(c.endpoint.options)
 	}
-	if option := c.out.over(c.endpoint.options); option != "" {
+	if option != "" {
 		c.endpoint.counters.slow.Add(1)
 		c.abandon(CodePolicyViolation, "client does not read what is broadcast: more than Options."+option+" waits")
 		return
 	}
-	c.afterAppend()
+	if c.out != nil {
+		c.afterAppend()
+	}
 }
 
 // catchUp queues for c what was published before and has not reached it, so
@@ -185,6 +188,14 @@ func (c *conn) catchUp() {
 	c.delivered = f.count.Load()
 }
 
+// catchUpNow is catchUp when nothing is to follow. c.mu is held.
+func (c *conn) catchUpNow() {
+	c.catchUp()
+	if c.out != nil {
+		c.afterAppend()
+	}
+}
+
 // take queues or sends the messages of a batch that c has not had. c.mu is held.
 func (c *conn) take(b *batch) {
 	f := &b.plain
@@ -199,15 +210,23 @@ func (c *conn) take(b *batch) {
 	}
 	bytes, messages := f.since(b.first, had)
 	c.sentData(messages)
-	if b.sealed && c.out == nil && !c.gathering {
+	switch {
+	case b.sealed && c.out == nil && c.stream == nil && !c.gathering:
 		c.sendShared(bytes, messages)
-		return
+	case b.sealed:
+		c.behind().share(bytes, messages)
+	default:
+		c.behind().copy(bytes, messages)
 	}
-	if b.sealed {
-		c.waiting().share(bytes, messages)
-	} else {
-		c.waiting().copy(bytes, messages)
+}
+
+// behind is where messages wait: behind the one that is being streamed, if any.
+// c.mu is held.
+func (c *conn) behind() *outbox {
+	if c.stream != nil {
+		return c.stream.later
 	}
+	return c.waiting()
 }
 
 // sendShared sends frames that others are sent too straight from where they
@@ -229,7 +248,7 @@ func (c *conn) sendShared(bytes []byte, messages int) {
 func (c *conn) takeSome(b *batch, f *frames, had uint64) {
 	for n := had + 1; n <= b.last(); n++ {
 		if !b.excluded(c.id, n) {
-			c.waiting().copy(f.message(int(n-b.first)-1), 1)
+			c.behind().copy(f.message(int(n-b.first)-1), 1)
 			c.sentData(1)
 		}
 	}
@@ -257,19 +276,9 @@ func (b *batch) excluded(id ClientID, number uint64) bool {
 // everyone is the audience of a broadcast.
 type everyone struct{ table *table }
 
-func (a everyone) has(*conn) bool           { return true }
-func (a everyone) same(other audience) bool { return a == other }
-
-func (a everyone) each(deliver func(*conn)) {
-	blocks := a.table.all()
-	spread(len(blocks), func(i int) {
-		for slot := range blocks[i] {
-			if c := blocks[i][slot].Load(); c != nil {
-				deliver(c)
-			}
-		}
-	})
-}
+func (a everyone) has(*conn) bool             { return true }
+func (a everyone) same(other audience) bool   { return a == other }
+func (a everyone) each(deliver func(c *conn)) { a.table.spread(deliver) }
 
 // some is the audience of a multicast.
 type some struct {

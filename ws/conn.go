@@ -41,7 +41,9 @@ type conn struct {
 
 	mu        sync.Mutex // guards all below, and changes of closing
 	out       *outbox    // what waits to be sent
-	delivered uint64     // how many of the endpoint's broadcasts are behind us
+	stream    *Writer    // of a message that is being sent piece by piece
+	topics    *[]subscription
+	delivered uint64 // how many of the endpoint's broadcasts are behind us
 
 	traffic       Traffic
 	minuteMark    uint64 // traffic.BytesRead when the minute began
@@ -87,13 +89,8 @@ func send[T string | []byte](c *conn, opcode frame.Opcode, payload T, direct []b
 func sendFrame[T string | []byte](c *conn, h frame.Header, payload T, direct []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing.Load() != nil {
-		return ErrClosed
-	}
-	if c.out != nil {
-		if err := c.waitForRoom(); err != nil {
-			return err
-		}
+	if err := c.waitForTurn(); err != nil {
+		return err
 	}
 	c.catchUp()
 	c.sentData(1)
@@ -103,6 +100,20 @@ func sendFrame[T string | []byte](c *conn, h frame.Header, payload T, direct []b
 	appendFrame(c.waiting(), h, payload)
 	c.afterAppend()
 	return nil
+}
+
+// waitForTurn returns when a message may be queued. c.mu is held, but not while
+// it waits.
+func (c *conn) waitForTurn() error {
+	for c.stream != nil {
+		if err := c.waitForStream(); err != nil {
+			return err
+		}
+	}
+	if c.closing.Load() != nil {
+		return ErrClosed
+	}
+	return c.waitForRoom()
 }
 
 // directSize is from what size a payload is written from where it lies.
@@ -211,6 +222,7 @@ func (c *conn) sayClose(code Code, reason string, how *closing) {
 	}
 	payload := frame.AppendClose(nil, code, reason)
 	c.closing.Store(how)
+	c.stream.cut()
 	c.waiting().wakeSenders()
 	c.sendControl(frame.Close, payload)
 }
@@ -238,6 +250,7 @@ func (c *conn) abandon(code Code, reason string) {
 	if c.out != nil {
 		c.out.wakeSenders()
 	}
+	c.stream.cut()
 	c.discard()
 	c.transport.interrupt()
 }
@@ -252,16 +265,19 @@ func (c *conn) end() {
 		c.closing.Store(how)
 	}
 	c.ended = true
+	c.stream.cut()
 	c.discard()
 	if c.out != nil {
 		c.out.wakeSenders()
 	}
+	traffic := c.traffic
 	c.mu.Unlock()
+	c.endpoint.unsubscribeAll(c)
 	if c.in != nil {
 		c.in.release()
 		c.in = nil
 	}
-	c.endpoint.ended(c, how)
+	c.endpoint.ended(c, how, traffic)
 }
 
 // closeError is why a message cannot be read on.

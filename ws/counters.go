@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 )
@@ -36,9 +37,6 @@ func (s *counters) ended(code Code, traffic *Traffic) {
 	}
 	s.closed[code]++
 	s.past.add(traffic)
-	s.past.BytesSent += traffic.BytesSent
-	s.past.FramesSent += traffic.FramesSent
-	s.past.MessagesSent += traffic.MessagesSent
 }
 
 // rejects counts a handshake that was refused.
@@ -49,4 +47,51 @@ func (s *counters) rejects(reason string) {
 		s.rejected = make(map[string]uint64)
 	}
 	s.rejected[reason]++
+}
+
+// State is what Gateway.Monitor reports. Nothing in it is about one client.
+type State struct {
+	Active   int               // clients now
+	Accepted uint64            // clients so far
+	Rejected map[string]uint64 // handshakes refused, by reason
+	Closed   map[Code]uint64   // clients that are gone, by code of OnClose
+	Failed   map[Code]uint64   // of them and of those about to go: closed for what they did
+	Slow     uint64            // of these: for not reading
+	Queued   int64             // bytes that wait to be sent
+	Topics   int               // topics with clients
+	Traffic
+}
+
+// Monitor returns a State, as of now. It looks at every client.
+func (g *Gateway) Monitor() any { return g.endpoint.state() }
+
+func (e *Endpoint) state() State {
+	s := &e.counters
+	s.mu.Lock()
+	state := State{
+		Active:   e.Len(),
+		Accepted: s.accepted.Load(),
+		Rejected: maps.Clone(s.rejected),
+		Closed:   maps.Clone(s.closed),
+		Failed:   maps.Clone(s.failures),
+		Slow:     s.slow.Load(),
+		Traffic:  s.past,
+	}
+	s.mu.Unlock()
+	e.table.each(func(c *conn) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.ended {
+			return true // counted among those that are gone
+		}
+		state.Traffic.add(&c.traffic)
+		if c.out != nil {
+			state.Queued += int64(c.out.size)
+		}
+		return true
+	})
+	e.topics.mu.RLock()
+	defer e.topics.mu.RUnlock()
+	state.Topics = len(e.topics.byName)
+	return state
 }

@@ -23,6 +23,7 @@ type Endpoint struct {
 	feed        feed
 	soon        soon
 	sweeper     sweeper
+	topics      topics
 	counters    counters
 }
 
@@ -37,6 +38,9 @@ func (t *Traffic) add(more *Traffic) {
 	t.BytesRead += more.BytesRead
 	t.FramesRead += more.FramesRead
 	t.MessagesRead += more.MessagesRead
+	t.BytesSent += more.BytesSent
+	t.FramesSent += more.FramesSent
+	t.MessagesSent += more.MessagesSent
 }
 
 // Info is what is known about a client. Times are in steps of a second, and
@@ -213,8 +217,8 @@ func (e *Endpoint) opened(c *conn) {
 }
 
 // ended calls OnClose and forgets the conn.
-func (e *Endpoint) ended(c *conn, how *closing) {
-	e.counters.ended(how.code, &c.traffic)
+func (e *Endpoint) ended(c *conn, how *closing, traffic Traffic) {
+	e.counters.ended(how.code, &traffic)
 	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: closed",
 		slog.Uint64("client", uint64(c.id)), slog.Int("code", int(how.code)), slog.String("reason", how.reason))
 	defer e.table.remove(c)

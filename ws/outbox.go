@@ -98,6 +98,15 @@ func (o *outbox) wakeSenders() {
 	}
 }
 
+// take moves what waits in another outbox behind what waits here.
+func (o *outbox) take(other *outbox) {
+	o.segments = append(o.segments, other.segments...)
+	o.size += other.size
+	o.messages += other.messages
+	clear(other.segments)
+	other.segments, other.size, other.messages = other.segments[:0], 0, 0
+}
+
 // unsent queues a frame of which the first n bytes are sent.
 func (o *outbox) unsent(header, payload []byte, n int) {
 	s := o.tail(len(header) + len(payload) - n)

@@ -1,0 +1,175 @@
+package ws
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"aerys/ws/frame"
+)
+
+// ErrStreaming says that a message could not be sent within
+// Options.WriteTimeout, because a Writer of the same client was open.
+var ErrStreaming = errors.New("ws: another message is being written to the client: close its Writer first")
+
+// Writer sends one message of unknown length, in frames of
+// Options.AutoFrameSize (RFC 6455 §5.4). While it is open other messages to
+// the same client wait for their turn; pings and pongs do not. Write blocks
+// while the client is too far behind, as Endpoint.Send does. Close ends the
+// message and must be called. A Writer is used by one goroutine at a time.
+type Writer struct {
+	conn     *conn
+	header   frame.Header // of the next frame
+	frame    []byte       // its payload so far
+	text     *frame.UTF8  // nil if the message is binary
+	deflater *deflater    // nil if it is not compressed
+	err      error
+
+	// conn.mu guards these.
+	later *outbox       // broadcasts that came meanwhile
+	done  chan struct{} // closed when others may send
+}
+
+// Writer begins a message to a client, text or binary. It waits for its turn
+// as Send does. The error is ErrClosed, ErrSlowClient or ErrStreaming.
+func (e *Endpoint) Writer(id ClientID, binary bool) (*Writer, error) {
+	c := e.table.find(id)
+	if c == nil {
+		return nil, ErrClosed
+	}
+	w := &Writer{conn: c, header: frame.Header{Opcode: frame.Binary}, done: make(chan struct{})}
+	if !binary {
+		w.header.Opcode, w.text = frame.Text, new(frame.UTF8)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.waitForTurn(); err != nil {
+		return nil, err
+	}
+	c.catchUpNow()
+	if c.deflate.fits(math.MaxInt) {
+		w.header.Rsv, w.deflater = rsv1, newDeflater(frameWriter{w}, e.options.CompressionLevel)
+	}
+	w.later = outboxes.Get().(*outbox)
+	c.stream = w
+	return w, nil
+}
+
+// Write sends p, or keeps it until there is enough for a frame. The error is
+// ErrClosed, ErrSlowClient, or ErrInvalidText if a text is not UTF-8.
+func (w *Writer) Write(p []byte) (n int, err error) {
+	switch {
+	case w.err != nil:
+		return 0, w.err
+	case w.text != nil && !w.text.Valid(p):
+		w.err = ErrInvalidText
+	case w.deflater != nil:
+		n, w.err = w.deflater.Write(p)
+	default:
+		n, w.err = frameWriter{w}.Write(p)
+	}
+	return n, w.err
+}
+
+// Close sends the last frame, and lets others send. After an error of Write
+// the message cannot be completed nor taken back: the client is closed with
+// 1011.
+func (w *Writer) Close() error {
+	if w.conn == nil {
+		return w.err
+	}
+	if w.text != nil && !w.text.Complete() && w.err == nil {
+		w.err = ErrInvalidText
+	}
+	if w.deflater != nil {
+		if err := w.deflater.Close(); w.err == nil {
+			w.err = err
+		}
+	}
+	if w.err == nil {
+		w.err = w.send(true)
+	}
+	c := w.conn
+	if w.err != nil && c.closing.Load() == nil {
+		c.fail(CodeInternalError, "the server could not complete a message")
+	}
+	c.mu.Lock()
+	c.stream.cut()
+	c.mu.Unlock()
+	putBuffer(w.frame)
+	w.conn, w.frame = nil, nil
+	return w.err
+}
+
+// frameWriter cuts a Writer's payload into frames.
+type frameWriter struct{ *Writer }
+
+func (w frameWriter) Write(p []byte) (n int, err error) {
+	size := w.conn.endpoint.options.AutoFrameSize
+	for len(p) > 0 {
+		if len(w.frame) >= size {
+			if err := w.send(false); err != nil {
+				return n, err
+			}
+		}
+		some := p[:min(len(p), size-len(w.frame))]
+		w.frame = append(growBuffer(w.frame, len(some)), some...)
+		p, n = p[len(some):], n+len(some)
+	}
+	return n, nil
+}
+
+// send sends the frame that was gathered.
+func (w *Writer) send(final bool) error {
+	c := w.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.Load() != nil {
+		return ErrClosed
+	}
+	if err := c.waitForRoom(); err != nil {
+		return err
+	}
+	w.header.Fin = final
+	appendFrame(c.waiting(), w.header, w.frame)
+	c.traffic.FramesSent++
+	if final {
+		c.traffic.MessagesSent++
+		c.lastDataSent = c.endpoint.clock.Load()
+	}
+	c.afterAppend()
+	w.header = frame.Header{Opcode: frame.Continuation}
+	w.frame = w.frame[:0]
+	return nil
+}
+
+// cut ends the streaming of a message: what came later is queued, and others
+// may send. conn.mu is held. It does nothing for nil.
+func (w *Writer) cut() {
+	if w == nil || w.later == nil {
+		return
+	}
+	c, later := w.conn, w.later
+	c.stream, w.later = nil, nil
+	if c.closing.Load() == nil && later.messages > 0 {
+		c.waiting().take(later)
+		c.afterAppend()
+	}
+	later.release()
+	close(w.done)
+}
+
+// waitForStream waits until no Writer is open. c.mu is held, but not meanwhile.
+func (c *conn) waitForStream() error {
+	done := c.stream.done
+	c.mu.Unlock()
+	timeout := time.NewTimer(c.endpoint.options.WriteTimeout)
+	defer timeout.Stop()
+	defer c.mu.Lock()
+	select {
+	case <-done:
+		return nil
+	case <-timeout.C:
+		return ErrStreaming
+	}
+}
