@@ -4,6 +4,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -152,6 +153,7 @@ type connection struct {
 	network  netip.Prefix // counted in perIP, when valid
 	requests atomic.Int64
 	left     atomic.Bool
+	cork     *cork // nil unless corked
 }
 
 // countRequest reports whether the connection's last request has come.
@@ -220,6 +222,9 @@ func (c *connection) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (c *connection) Write(p []byte) (int, error) {
+	if c.cork != nil {
+		return c.writeCorked(p)
+	}
 	n, err := c.Conn.Write(p)
 	c.all.sent.Add(int64(n))
 	return n, err
@@ -240,4 +245,31 @@ func (c *connection) CloseWrite() error {
 // SyscallConn implements syscall.Conn.
 func (c *connection) SyscallConn() (syscall.RawConn, error) {
 	return c.Conn.(syscall.Conn).SyscallConn()
+}
+
+// patience is for how many ConnectionTimeouts a handler waits for more of a
+// body: networks stall longer in an upload than before a header.
+const patience = 10
+
+// expectedBody is a body of HTTP/1 that fails when nothing comes for a while.
+type expectedBody struct {
+	io.ReadCloser
+	connection *connection
+	timeout    time.Duration
+}
+
+// expectBody bounds how long reading the request's body waits for more of it.
+// Over HTTP/2, pings find out whether the client is still there.
+func expectBody(r *http.Request, timeout time.Duration) {
+	if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && r.ProtoMajor == 1 {
+		r.Body = &expectedBody{r.Body, c, patience * timeout}
+	}
+}
+
+// Read implements io.Reader. No deadline stays behind: at the end of the body
+// net/http begins to watch the connection.
+func (b *expectedBody) Read(p []byte) (int, error) {
+	b.connection.SetReadDeadline(time.Now().Add(b.timeout))
+	defer b.connection.SetReadDeadline(time.Time{})
+	return b.ReadCloser.Read(p)
 }

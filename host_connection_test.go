@@ -235,6 +235,26 @@ func TestUnreadBodiesDoNotHoldConnections(t *testing.T) {
 	}
 }
 
+func TestStalledBodiesFail(t *testing.T) {
+	s := runServer(t, Options{ConnectionTimeout: 10 * time.Millisecond}, new(Host).Expose("127.0.0.1", 0).Use(func(req *Request, res *Response) {
+		n, err := io.Copy(io.Discard, req.Body())
+		if err == nil { // the deadline is gone: this would end the request
+			select {
+			case <-req.Context().Done():
+				err = req.Context().Err()
+			case <-time.After(patience * 20 * time.Millisecond):
+			}
+		}
+		res.End(fmt.Sprint(n, " ", err != nil))
+	}))
+	for rest, want := range map[string]string{"": "5 true", "-rest": "10 false"} {
+		text := converseUntilReset(t, s.addresses[0], "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 10\r\n\r\n12345"+rest)
+		if _, body := statusAndBody(t, text); body != want {
+			t.Errorf("%q: %q, want %q", rest, body, want)
+		}
+	}
+}
+
 func TestMethods(t *testing.T) {
 	method := func(req *Request, res *Response) { res.End(req.Method) }
 	s := runServer(t, Options{},

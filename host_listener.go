@@ -202,11 +202,14 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Use another connection for this host.", http.StatusMisdirectedRequest)
 		return
 	}
-	s.ServeHTTP(w, r)
-	if r.ContentLength != 0 {
-		// net/http reads what was left of the body, with no time limit of its own.
-		http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.options.ConnectionTimeout))
+	if r.ContentLength == 0 {
+		s.ServeHTTP(w, r)
+		return
 	}
+	expectBody(r, s.options.ConnectionTimeout)
+	s.ServeHTTP(w, r)
+	// net/http reads what was left of the body, with no time limit of its own.
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.options.ConnectionTimeout))
 }
 
 // isLast reports whether the connection is to be closed after a request. It is

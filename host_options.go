@@ -40,8 +40,9 @@ type Options struct {
 
 	// ConnectionTimeout bounds the time that a client may take to send a
 	// request's header, or to shake hands for TLS, and that a connection may
-	// stay idle or owe what no handler read of a body. It does not bound the
-	// bodies that handlers read. Default 6 s.
+	// stay idle, or owe what no handler read of a body. A handler that reads a
+	// body over HTTP/1 waits ten times as long for each part of it; over HTTP/2
+	// a silent client is pinged. Default 6 s.
 	ConnectionTimeout time.Duration
 
 	// ShutdownTimeout bounds how long a graceful stop waits for requests and

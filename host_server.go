@@ -179,7 +179,8 @@ func newHTTPServer(l *listener, options *Options) *http.Server {
 		Protocols:         new(http.Protocols),
 		// Larger frames than RFC 9113 §4.2's minimum would gain little, and
 		// net/http checks the size of a frame only against its own maximum.
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: options.MaxConcurrentStreams, MaxReadFrameSize: 16384},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: options.MaxConcurrentStreams, MaxReadFrameSize: 16384,
+			SendPingTimeout: options.ConnectionTimeout},
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetHTTP2(true)
