@@ -20,7 +20,7 @@ type cache struct {
 	maxSize     int64
 	started     time.Time
 
-	hits, misses atomic.Int64
+	hits, misses, failures atomic.Int64
 
 	mutex    sync.RWMutex
 	entries  map[string]*resource
@@ -158,10 +158,14 @@ func (c *cache) figures() Figures {
 		BufferedFiles: len(c.buffered),
 		Hits:          c.hits.Load(),
 		Misses:        c.misses.Load(),
+		Failures:      c.failures.Load(),
 	}
 	for r := range c.buffered {
 		if kept := r.kept.Load(); kept != nil {
-			figures.BufferedBytes += kept.size()
+			figures.BufferedBytes += int64(len(kept.body))
+			if kept.compressed != nil {
+				figures.BufferedBytes += kept.compressed.stamp.size
+			}
 		}
 	}
 	return figures

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 )
 
@@ -109,7 +111,7 @@ func TestConcurrent(t *testing.T) {
 			read(t, address, stop, &tags)
 		}()
 	}
-	for version := range 100 {
+	for version := range 40 {
 		for name, size := range map[string]int{"small.txt": 2000, "large.txt": 600 << 10, "sometimes/index.html": 900} {
 			content := strings.Repeat(string('a'+rune(version%26)), size+random.IntN(size))
 			os.Mkdir(dir+"/sometimes", 0o755)
@@ -162,30 +164,62 @@ func read(t *testing.T, address string, stop <-chan struct{}, tags *sync.Map) {
 	}
 }
 
-// Small files that are written in place, one tick of the clock apart, are read
-// whole: what is in memory is never a mixture.
-func TestReadWhileWriting(t *testing.T) {
-	dir := tree(t, map[string]string{"f": strings.Repeat("a", 100_000)})
-	files := Root(dir, Options{CacheEntryTTL: always})
-	found, err := files.find("/f", false)
-	if err != nil {
-		t.Fatal(err)
+// meddler is a directory in which something happens when a file is read.
+type meddler struct {
+	fs.FS
+	happens func()
+}
+
+type meddled struct {
+	fs.File
+	happens func()
+}
+
+func (m meddler) Open(name string) (fs.File, error) {
+	file, err := m.FS.Open(name)
+	return meddled{file, m.happens}, err
+}
+
+func (m meddled) Read(p []byte) (int, error) {
+	m.happens()
+	return m.File.Read(p)
+}
+
+// A small file that changes while it is read into memory is read again, and if
+// it never rests it is not served at all.
+func TestChangeWhileReading(t *testing.T) {
+	for _, content := range []string{"young", "short", "x", "longer", ""} {
+		dir := tree(t, map[string]string{"f": "older"})
+		times := 0
+		files := FS(meddler{os.DirFS(dir), func() {
+			if times++; times <= 2 {
+				write(t, dir+"/f", content, changed.Add(time.Duration(times)*time.Second))
+			}
+		}})
+		check(t, serve(t, files), []row{{"GET /f", 200, "", content}})
+		if n := files.Monitor().(Figures).BufferedFiles; n != 1 {
+			t.Errorf("%q: %d files are kept", content, n)
+		}
 	}
-	representation := found.representations[0]
-	opened, err := files.open(representation)
-	if err != nil {
-		t.Fatal(err)
+	dir := tree(t, map[string]string{"f": "older"})
+	restless := FS(meddler{os.DirFS(dir), func() { write(t, dir+"/f", "young", time.Unix(rand.Int64N(1e9), 0)) }})
+	check(t, serve(t, restless, next), []row{{"GET /f", 503, "Retry-After: 1\nEtag:", "*"}})
+	if n := restless.Monitor().(Figures).BufferedFiles; n != 0 {
+		t.Errorf("%d files are kept", n)
 	}
-	defer opened.close()
-	write(t, dir+"/f", strings.Repeat("b", 100_000), changed.Add(time.Second))
-	if _, err := opened.read(representation); err != errChanged {
-		t.Errorf("reading what has changed: %v", err)
-	}
-	write(t, dir+"/f", "short", changed)
-	if _, err := opened.read(representation); err != errChanged {
-		t.Errorf("reading what is shorter: %v", err)
-	}
-	if err := files.keep(representation, found); err != errChanged || files.Monitor().(Figures).BufferedFiles != 0 {
-		t.Errorf("keeping it: %v", err)
+}
+
+// The same for one whose time is not known: its content is compared.
+func TestChangeWithoutTime(t *testing.T) {
+	file := &fstest.MapFile{Data: []byte("older")}
+	opened := 0
+	files := FS(meddler{fstest.MapFS{"f": file}, func() {
+		if opened++; opened == 3 { // to make the tag, to its end, to keep it
+			copy(file.Data, "young")
+		}
+	}})
+	got := ask(t, serve(t, files), "GET /f")
+	if got.body != "young" || got.Header.Get("Etag") != contentTag([]byte("young")) {
+		t.Errorf("%s for %q", got.Header.Get("Etag"), got.body)
 	}
 }

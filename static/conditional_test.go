@@ -86,3 +86,20 @@ func TestNoTime(t *testing.T) {
 		{"GET /a\nRange: bytes=0-0\nIf-Range: Fri, 01 Mar 2024 12:00:00 GMT", 200, "", "aaa"},
 	})
 }
+
+// Two servers with copies of a file have the same tag for it if they leave out
+// the inode; another time or size is another tag.
+func TestEtagInode(t *testing.T) {
+	one, two := tree(t, site), tree(t, site)
+	tag := func(dir string, omit bool) string {
+		return ask(t, serve(t, Root(dir, Options{OmitEtagInode: omit})), "GET /test.txt").Header.Get("Etag")
+	}
+	if tag(one, false) == tag(two, false) || tag(one, true) != tag(two, true) || tag(one, true) == tag(one, false) {
+		t.Error("the inode is in the tag if and only if it is not omitted")
+	}
+	before := tag(one, true)
+	write(t, one+"/test.txt", "test", changed.Add(1))
+	if tag(one, true) == before {
+		t.Error("another time has the same tag")
+	}
+}

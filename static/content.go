@@ -2,7 +2,6 @@ package static
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"io"
 	"io/fs"
@@ -64,6 +63,10 @@ func (f *Files) open(r *representation) (content, error) {
 	if kept := r.kept.Load(); kept != nil {
 		return content{body: kept.body}, nil
 	}
+	return f.openFile(r)
+}
+
+func (f *Files) openFile(r *representation) (content, error) {
 	file, err := f.source.Open(r.name)
 	if err != nil && failure(err) == nil {
 		return content{}, errChanged
@@ -84,37 +87,29 @@ func (f *Files) keep(r *representation, owner *resource) error {
 	if r.kept.Load() != nil || !f.cache.reserve(r, owner) {
 		return nil
 	}
-	opened, err := f.open(r)
-	if err != nil {
-		f.cache.keep(r, nil)
-		return err
-	}
-	defer opened.close()
-	body, err := opened.read(r)
-	if err != nil {
-		f.cache.keep(r, nil)
-		return err
-	}
-	read := &kept{body: body}
-	if r.compressible() && !f.options.DisableCompression {
-		read.compressed = r.compress(body)
-	}
+	read, err := f.read(r)
 	f.cache.keep(r, read)
-	return nil
+	return err
 }
 
-// read returns the whole file, if it did not change meanwhile.
-func (c content) read(r *representation) ([]byte, error) {
-	body := make([]byte, r.stamp.size)
-	_, err := io.ReadFull(c.file, body)
-	sum := sha256.Sum256(body)
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), !c.unchanged():
-		return nil, errChanged
-	case r.stamp.modified == 0 && tag(sum[:]) != r.etag:
-		return nil, errChanged
+// read returns r whole, or errChanged if it changed meanwhile.
+func (f *Files) read(r *representation) (*kept, error) {
+	opened, err := f.openFile(r)
+	if err != nil {
+		return nil, err
 	}
-	return body, err
+	defer opened.close()
+	body := make([]byte, r.stamp.size)
+	n, err := io.ReadFull(opened.file, body)
+	switch {
+	case !opened.unchanged(), r.stamp.modified == 0 && contentTag(body) != r.etag:
+		return nil, errChanged
+	case n < len(body):
+		return nil, err
+	case r.compressible() && !f.options.DisableCompression:
+		return &kept{body, r.compress(body)}, nil
+	}
+	return &kept{body, nil}, nil
 }
 
 // unchanged reports whether the file is what it was.

@@ -3,6 +3,7 @@ package static
 import (
 	"compress/gzip"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,10 @@ func TestPrecompressed(t *testing.T) {
 // Text in memory is compressed once; what is not in memory never, as its length
 // is to be told.
 func TestCompressed(t *testing.T) {
-	dir := tree(t, map[string]string{"long.txt": long, "long.png": long, "short.txt": "short"})
+	random := make([]byte, 1000)
+	rand.NewChaCha8([32]byte{}).Read(random)
+	noise := string(random)
+	dir := tree(t, map[string]string{"long.txt": long, "long.png": long, "short.txt": "short", "noise.txt": noise})
 	address := serve(t, Root(dir))
 	got := ask(t, address, "GET /long.txt\nAccept-Encoding: gzip")
 	reader, err := gzip.NewReader(strings.NewReader(got.body))
@@ -83,6 +87,7 @@ func TestCompressed(t *testing.T) {
 		{"GET /long.txt\nAccept-Encoding: gzip;q=0.1, identity", 200, "Content-Encoding:", long},
 		{"GET /long.png\nAccept-Encoding: gzip", 200, "Content-Encoding:\nVary:", long},
 		{"GET /short.txt\nAccept-Encoding: gzip", 200, "Content-Encoding:\nVary:", "short"},
+		{"GET /noise.txt\nAccept-Encoding: gzip", 200, "Content-Encoding:\nContent-Length: 1000", noise},
 	}, "{tag}", tag)
 	check(t, serve(t, Root(dir, Options{BufferedFileMaxSize: 100})), []row{
 		{"GET /long.txt\nAccept-Encoding: gzip", 200, "Content-Encoding:\nContent-Length: 4400\nVary: Accept-Encoding", long},

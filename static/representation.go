@@ -34,13 +34,6 @@ type kept struct {
 	compressed *representation
 }
 
-func (k *kept) size() int64 {
-	if k.compressed == nil {
-		return int64(len(k.body))
-	}
-	return int64(len(k.body)) + k.compressed.stamp.size
-}
-
 func (r *representation) same(other *representation) bool {
 	return r.name == other.name && r.stamp == other.stamp && r.etag == other.etag
 }
@@ -57,9 +50,9 @@ func (f *Files) describe(name, typeName, coding string) (*representation, error)
 	}
 	r := &representation{name: name, stamp: stampOf(info)}
 	if r.stamp.modified == 0 {
-		r.etag, err = f.contentTag(name)
+		r.etag, err = f.fileTag(name)
 	} else {
-		r.etag = f.stampTag(r.stamp, coding)
+		r.etag = f.options.stampTag(r.stamp, coding)
 		r.modified = info.ModTime().Truncate(time.Second)
 	}
 	if err != nil {
@@ -71,8 +64,7 @@ func (f *Files) describe(name, typeName, coding string) (*representation, error)
 
 // made returns a representation that is no file.
 func made(body []byte, contentType, coding string, modified time.Time) *representation {
-	sum := sha256.Sum256(body)
-	r := &representation{stamp: stamp{size: int64(len(body))}, modified: modified, etag: tag(sum[:])}
+	r := &representation{stamp: stamp{size: int64(len(body))}, modified: modified, etag: contentTag(body)}
 	r.kept.Store(&kept{body: body})
 	r.prepare(contentType, coding)
 	return r
@@ -99,18 +91,14 @@ func (r *representation) prepare(contentType, coding string) {
 // tag makes a strong entity tag of a hash (RFC 9110 §8.8.3).
 func tag(sum []byte) string { return `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"` }
 
-// stampTag makes the entity tag of a file whose modification time is known: a
-// hash, so that it does not tell the inode's number.
-func (f *Files) stampTag(s stamp, coding string) string {
-	if f.options.OmitEtagInode {
-		s.inode = 0
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %d %d %s", s.size, s.modified, s.inode, coding))
+// contentTag makes the entity tag of what does not tell when it was changed.
+func contentTag(body []byte) string {
+	sum := sha256.Sum256(body)
 	return tag(sum[:])
 }
 
-// contentTag makes the entity tag of any other file.
-func (f *Files) contentTag(name string) (string, error) {
+// fileTag is contentTag for a file, of any size.
+func (f *Files) fileTag(name string) (string, error) {
 	file, err := f.source.Open(name)
 	if err != nil {
 		return "", err
@@ -119,6 +107,15 @@ func (f *Files) contentTag(name string) (string, error) {
 	hash := sha256.New()
 	_, err = io.Copy(hash, file)
 	return tag(hash.Sum(nil)), err
+}
+
+// stampTag makes the entity tag of any other file: a hash, so that it does not
+// tell the inode's number.
+func (o *Options) stampTag(s stamp, coding string) string {
+	if o.OmitEtagInode {
+		s.inode = 0
+	}
+	return contentTag(fmt.Appendf(nil, "%d %d %d %s", s.size, s.modified, s.inode, coding))
 }
 
 // compressible reports whether gzip is worth trying: what is shorter fits one

@@ -26,7 +26,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"sync/atomic"
 
 	"aerys"
 )
@@ -35,11 +34,10 @@ import (
 // for what does not exist to the next action, and an http.Handler that answers
 // them with 404. Its methods may be called from any goroutine.
 type Files struct {
-	options  Options
-	source   fs.FS
-	closer   func() error
-	cache    *cache
-	failures atomic.Int64
+	options Options
+	source  fs.FS
+	closer  func() error
+	cache   *cache
 }
 
 // Root serves the files in dir and below. It panics if dir is no directory
@@ -105,11 +103,7 @@ type Figures struct {
 }
 
 // Monitor returns Figures.
-func (f *Files) Monitor() any {
-	figures := f.cache.figures()
-	figures.Failures = f.failures.Load()
-	return figures
-}
+func (f *Files) Monitor() any { return f.cache.figures() }
 
 // attempts is how often a file may change between looking and opening.
 const attempts = 4
@@ -136,7 +130,7 @@ func (f *Files) serve(w http.ResponseWriter, r *http.Request) bool {
 		}
 	}
 	if err != nil {
-		f.failures.Add(1)
+		f.cache.failures.Add(1)
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable)
 	}
@@ -152,28 +146,29 @@ var (
 )
 
 // answer answers a request for what exists. When it returns an error, which is
-// that of the file system or errChanged, nothing is sent yet.
+// that of the file system or errChanged, the response is untouched.
 func (f *Files) answer(w http.ResponseWriter, r *http.Request, found *resource) error {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	if reads && found.redirect == "" {
+		chosen, err := f.choose(r, found)
+		if err != nil {
+			return err
+		}
+		return f.send(w, r, found, chosen)
+	}
 	f.shareAcrossOrigins(w.Header(), r)
 	switch {
+	case reads:
+		redirect(w, r, found.redirect)
 	case r.Method == http.MethodOptions:
 		w.Header()["Allow"] = allowed
 		w.Header()["Accept-Ranges"] = acceptRanges
 		w.WriteHeader(http.StatusNoContent)
-		return nil
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+	default:
 		w.Header()["Allow"] = allowed
 		refuse(w, http.StatusMethodNotAllowed)
-		return nil
-	case found.redirect != "":
-		redirect(w, r, found.redirect)
-		return nil
 	}
-	chosen, err := f.choose(r, found)
-	if err != nil {
-		return err
-	}
-	return f.send(w, r, found, chosen)
+	return nil
 }
 
 // shareAcrossOrigins sets the fields of CORS; a preflight is an OPTIONS.

@@ -35,6 +35,7 @@ func (f *Files) send(w http.ResponseWriter, r *http.Request, found *resource, ch
 		defer opened.close()
 	}
 	header := w.Header()
+	f.shareAcrossOrigins(header, r)
 	setValidators(header, found, chosen)
 	switch {
 	case status == http.StatusNotModified:
