@@ -123,7 +123,10 @@ func (t *turn) received(p []byte) error {
 	if err := t.take(p); err != nil {
 		return t.failed(err)
 	}
-	return t.progress()
+	if err := t.progress(); err != nil {
+		return err
+	}
+	return t.parse() // a handler that read on has read more than its message
 }
 
 func (t *turn) count(n int) {
