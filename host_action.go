@@ -84,34 +84,16 @@ func (s sequence) Serve(req *Request, res *Response) {
 // actions are registered, such as "GET /users/{id}".
 func checkActions(place string, actions []Action) {
 	for i, action := range actions {
-		if handler, middleware := adapt(action); isNil(action) || handler == nil && middleware == nil {
-			panic(fmt.Sprintf("aerys: %s: action %d of %d is %s; "+
-				"an action is a func(*aerys.Request, *aerys.Response), aerys.Handler, aerys.Middleware, *aerys.Routes, "+
-				"http.Handler, func(http.ResponseWriter, *http.Request) or func(http.Handler) http.Handler, and not nil",
-				place, i+1, len(actions), describe(action)))
+		kind := fmt.Sprintf("of type %T", action)
+		if v := reflect.ValueOf(action); !v.IsValid() || (v.Kind() == reflect.Func || v.Kind() == reflect.Pointer) && v.IsNil() {
+			kind = "nil"
+		} else if handler, middleware := adapt(action); handler != nil || middleware != nil {
+			continue
 		}
+		panic(fmt.Sprintf("aerys: %s: action %d of %d is %s; it has to be a func(*aerys.Request, *aerys.Response), "+
+			"an aerys.Handler, aerys.Middleware, *aerys.Routes, http.Handler, func(http.ResponseWriter, *http.Request) "+
+			"or func(http.Handler) http.Handler", place, i+1, len(actions), kind))
 	}
-}
-
-func describe(action Action) string {
-	switch {
-	case action == nil:
-		return "nil"
-	case isNil(action):
-		return fmt.Sprintf("a nil %T", action)
-	}
-	return fmt.Sprintf("of type %T", action)
-}
-
-func isNil(action Action) bool {
-	v := reflect.ValueOf(action)
-	switch v.Kind() {
-	case reflect.Invalid:
-		return true
-	case reflect.Func, reflect.Pointer:
-		return v.IsNil()
-	}
-	return false
 }
 
 // adapt returns action as a Handler or as a Middleware, or neither when it is
@@ -140,11 +122,10 @@ func adapt(action Action) (Handler, Middleware) {
 
 // as returns action as an F, also when its type is another one declared as F.
 func as[F any](action Action) (f F, ok bool) {
-	v := reflect.ValueOf(action)
-	if !v.IsValid() || v.Kind() != reflect.Func || !v.CanConvert(reflect.TypeFor[F]()) {
-		return f, false
+	if v, t := reflect.ValueOf(action), reflect.TypeFor[F](); v.CanConvert(t) {
+		return v.Convert(t).Interface().(F), true
 	}
-	return v.Convert(reflect.TypeFor[F]()).Interface().(F), true
+	return f, false
 }
 
 // compile turns checked actions into one Handler that runs them in order and
@@ -154,13 +135,15 @@ func compile(actions []Action) Handler {
 	for i, action := range actions {
 		handler, middleware := adapt(action)
 		if middleware != nil {
-			if handler = middleware(compile(actions[i+1:])); handler == nil {
-				panic(fmt.Sprintf("aerys: the middleware %T returned nil instead of a handler", action))
-			}
-			handlers = append(handlers, handler)
-			break
+			handler = middleware(compile(actions[i+1:]))
+		}
+		if handler == nil {
+			panic(fmt.Sprintf("aerys: the middleware of type %T returned nil; it has to return a handler", action))
 		}
 		handlers = append(handlers, handler)
+		if middleware != nil {
+			break
+		}
 	}
 	if len(handlers) == 1 {
 		return handlers[0]

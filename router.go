@@ -28,6 +28,7 @@ import (
 // front of the router.
 type Routes struct {
 	root       node
+	variables  int // that a pattern has at most
 	routes     []*route
 	used       []Action // by Use, so far
 	registered []Action // all of them, in order
@@ -177,6 +178,7 @@ func (r *Routes) add(added *route) {
 		panic(fmt.Sprintf("aerys: %s: %v", added, err))
 	}
 	for _, form := range pattern.forms() {
+		r.variables = max(r.variables, len(form.names))
 		end := r.root.addSteps(form.steps)
 		if other := end.endpoint(added.method); other != nil {
 			panic(fmt.Sprintf("aerys: %s: matches the same as %s", added, other.route))

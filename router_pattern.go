@@ -212,6 +212,7 @@ func join(literals []piece) (joined string) {
 // variable is all of a segment from its first variable on. Without class and
 // regexp it is plain: one value, which is not empty.
 type variable struct {
+	any    bool           // plain and without suffix: all that is not empty
 	key    string         // the same for all that match the same
 	class  *byteSet       // the bytes that the one value consists of, or nil
 	regexp *regexp.Regexp // of all values, where a class will not do, or nil
@@ -245,6 +246,7 @@ func newVariable(pieces []piece) *variable {
 		v.key = expression
 	case *v.class == plain:
 		v.class = nil
+		v.any = v.suffix == ""
 	default:
 		v.key = string(v.class[:])
 	}
@@ -290,30 +292,28 @@ func byteClass(expression string) *byteSet {
 var plain = *byteClass("([^/]+)")
 
 // match reports whether the rest of a segment is one that v stands for, and
-// keeps its values.
-func (v *variable) match(segment string, s *search) bool {
+// stores its values.
+func (v *variable) match(segment string, values []string) bool {
 	value, ok := strings.CutSuffix(segment, v.suffix)
+	values[0] = value
 	switch {
 	case !ok:
 		return false
-	case v.regexp != nil && len(v.groups) > 1:
-		found := v.regexp.FindStringSubmatch(value)
-		if found == nil {
-			return false
-		}
-		for _, group := range v.groups {
-			s.values = append(s.values, found[group])
-		}
-		return true
-	case v.regexp != nil:
-		ok = v.regexp.MatchString(value)
 	case v.class != nil:
-		ok = v.class.matches(value)
-	default:
-		ok = value != ""
+		return v.class.matches(value)
+	case v.regexp == nil:
+		return value != ""
+	case len(v.groups) == 1:
+		return v.regexp.MatchString(value)
 	}
-	s.values = append(s.values, value)
-	return ok
+	found := v.regexp.FindStringSubmatch(value)
+	if found == nil {
+		return false
+	}
+	for i, group := range v.groups {
+		values[i] = found[group]
+	}
+	return true
 }
 
 // precedes reports whether v is tried before other: that has the longer

@@ -27,6 +27,7 @@ func (p *params) current() []string { return p.values[len(p.values)-len(p.names)
 // percent-decoded, or "" if there is none. It is unlike that of net/http only
 // in taking no memory; what http.ServeMux found in front of the Host is found too.
 func (r *Request) PathValue(name string) string {
+	r.live()
 	for i, n := range r.params.names {
 		if n == name {
 			return r.params.current()[i]
@@ -43,24 +44,23 @@ func (r *Routes) Serve(req *Request, res *Response) {
 		path = treePath(req.URL)
 	}
 	outer := req.params
-	s := search{method: req.Method, values: outer.values}
+	mine := len(outer.values)
+	values := slices.Grow(outer.values, r.variables)[:mine+r.variables]
+	s := search{method: req.Method, values: values[mine:]}
 	if s.method == http.MethodConnect && req.Header[":protocol"] != nil {
 		s.method = http.MethodGet // a WebSocket handshake (RFC 8441 §4)
 	}
-	found := r.root.find(path, &s)
-	if found == nil {
-		req.params.values = s.values[:len(outer.values)] // for its memory
-		if s.refused != nil {
-			refuse(s.refused, req, res)
+	found := r.root.find(path, 0, &s)
+	if found != nil {
+		req.params.names, req.params.values = found.names, values[:mine+len(found.names)]
+		if req.URL.RawPath != "" {
+			decodeSlashes(req.params.current())
 		}
-		return
+		found.route.handler.Serve(req, res)
+	} else if s.refused != nil {
+		refuse(s.refused, req, res)
 	}
-	req.params.names, req.params.values = found.names, s.values
-	if req.URL.RawPath != "" {
-		decodeSlashes(req.params.current())
-	}
-	found.route.handler.Serve(req, res)
-	req.params.names, req.params.values = outer.names, s.values[:len(outer.values)]
+	req.params.names, req.params.values = outer.names, values[:mine]
 }
 
 // encodedSlash stands in the tree for a slash within a segment. It is one of

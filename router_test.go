@@ -1,6 +1,7 @@
 package aerys
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -110,7 +111,7 @@ func TestRouter(t *testing.T) {
 			{"GET /2026-12.json", `/{y:\d{4}}-{m:(0|1)\d}.{ext:html|json} y="2026" m="12" ext="json"`},
 			{"GET /2026-22.json", `/{a}-{b} a="2026" b="22.json"`},
 		}},
-		{"a regexp is for the whole of a value, and never beyond it", []string{`GET /d/{x:\d+}`, `GET /d/{x:[a-f]+}`, `GET /e/{x:a|bc}`, `GET /f/{x:\d*}`, `GET /g/{x:(?i)ok}`, `GET /h/{x:[^.]+}`, `GET /i/{x:.*}/end`, `GET /j/{x:[é]+}`, `GET /k/{x:\d{2,3}}`}, []exchange{
+		{"a regexp is for the whole of a value, and never beyond it", []string{`GET /d/{x:\d+}`, `GET /d/{x:[a-f]+}`, `GET /e/{x:a|bc}`, `GET /f/{x:\d*}`, `GET /g/{x:(?i)ok}`, `GET /h/{x:[^.]+}`, `GET /i/{x:.*}/end`, `GET /j/{x:[é]+}`, `GET /l/{x:[à-é]+}`, `GET /k/{x:\d{2,3}}`}, []exchange{
 			{"GET /d/12", `/d/{x:\d+} x="12"`},
 			{"GET /d/cafe", `/d/{x:[a-f]+} x="cafe"`},
 			{"GET /d/1a", "-"},
@@ -127,6 +128,8 @@ func TestRouter(t *testing.T) {
 			{"GET /i/a/end", `/i/{x:.*}/end x="a"`},
 			{"GET /j/%C3%A9%C3%A9", `/j/{x:[é]+} x="éé"`},
 			{"GET /j/%C3", "-"},
+			{"GET /l/%C3%A9%C3%A0", `/l/{x:[à-é]+} x="éà"`},
+			{"GET /l/%C3%AB", "-"},
 			{"GET /k/1", "-"},
 			{"GET /k/123", `/k/{x:\d{2,3}} x="123"`},
 		}},
@@ -283,6 +286,7 @@ func TestRouterComposition(t *testing.T) {
 		{"a missing slash is added", Router().Get("a/{b}", end), "GET /a/b", ""},
 		{"a redirect runs no action", Router().Use(note("u"), end).Get("/a/?", end), "GET /a/", "302 /a"},
 		{"nor does 405", Router().Use(note("u"), end).Get("/a", end), "POST /a", "405 GET, HEAD, OPTIONS"},
+		{"each method has its own", Router().Get("/a", pass).Head("/a", end), "HEAD /a", ""},
 		{"an empty router falls through", Router(), "GET /", "-"},
 	} {
 		if answer := ask(test.request, test.router); answer != test.answer {
@@ -432,6 +436,20 @@ type monitored struct{ name string }
 
 func (m monitored) Serve(*Request, *Response) {}
 func (m monitored) Monitor() any              { return "state of " + m.name }
+
+// Start calls the middleware; what it returns is there for every request.
+func TestRouterStart(t *testing.T) {
+	calls := 0
+	router := Router().Get("/a", func(next Handler) Handler { calls++; return next }, answer("a"))
+	for range 2 {
+		if err := router.Start(context.Background()); err != nil || calls != 1 {
+			t.Errorf("error %v, %d calls", err, calls)
+		}
+	}
+	if got := ask("GET /a", router); got != "a" || calls != 1 {
+		t.Errorf("%q after %d calls", got, calls)
+	}
+}
 
 func TestRouterMethods(t *testing.T) {
 	router := routerOf("ZANZIBAR /a", "GET /a", "GET /b").Use(routerOf("COPY /c"))

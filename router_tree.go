@@ -26,16 +26,16 @@ type endpoint struct {
 // search is one walk through the tree.
 type search struct {
 	method  string
-	values  []string // of the variables on the way
+	values  []string // of the variables on the way; long enough
 	refused []*node  // matched the path, but not the method
 }
 
-// find returns where the rest of a path leads from n. Since a segment of the
-// path is never divided in two ways, no node is met twice, whatever the path.
-func (n *node) find(path string, s *search) *endpoint {
+// find returns where the rest of a path leads from n, which is behind so many
+// variables. Since a segment is never divided in two ways, no node is met
+// twice, whatever the path.
+func (n *node) find(path string, variables int, s *search) *endpoint {
 walk:
 	for {
-		mark := len(s.values)
 		if path == "" {
 			if found := s.endpoint(n); found != nil {
 				return found
@@ -46,25 +46,27 @@ walk:
 				n, path = child, rest
 				continue
 			}
-			if found := child.find(rest, s); found != nil {
+			if found := child.find(rest, variables, s); found != nil {
 				return found
 			}
-			s.values = s.values[:mark]
 		}
 		for i, v := range n.variables {
 			end := segmentEnd(path)
-			if !v.match(path[:end], s) {
-				s.values = s.values[:mark]
+			if v.any {
+				if end == 0 {
+					continue
+				}
+				s.values[variables] = path[:end]
+			} else if !v.match(path[:end], s.values[variables:]) {
 				continue
 			}
 			if i == len(n.variables)-1 {
-				n, path = &v.next, path[end:]
+				n, path, variables = &v.next, path[end:], variables+len(v.groups)
 				continue walk
 			}
-			if found := v.next.find(path[end:], s); found != nil {
+			if found := v.next.find(path[end:], variables+len(v.groups), s); found != nil {
 				return found
 			}
-			s.values = s.values[:mark]
 		}
 		return nil
 	}
@@ -81,9 +83,12 @@ func segmentEnd(path string) int {
 
 // child returns the child whose literal path begins with, or nil.
 func (n *node) child(path string) *node {
-	for i := 0; i < len(n.initials); i++ {
-		if n.initials[i] == path[0] {
-			if child := n.children[i]; strings.HasPrefix(path, child.literal) {
+	first := path[0]
+	for i := range len(n.initials) {
+		if n.initials[i] == first {
+			child := n.children[i]
+			// The commonest literal is a slash.
+			if len(child.literal) == 1 || strings.HasPrefix(path, child.literal) {
 				return child
 			}
 			return nil
