@@ -63,10 +63,11 @@ type Monitor interface {
 	Monitor() any
 }
 
-// function is the commonest Handler.
-type function func(*Request, *Response)
+// HandlerFunc makes a func a [Handler], as [Middleware] has to return one.
+type HandlerFunc func(*Request, *Response)
 
-func (f function) Serve(req *Request, res *Response) { f(req, res) }
+// Serve calls f.
+func (f HandlerFunc) Serve(req *Request, res *Response) { f(req, res) }
 
 // sequence runs its handlers until one starts the response.
 type sequence []Handler
@@ -106,7 +107,7 @@ func adapt(action Action) (Handler, Middleware) {
 		return standard{action}, nil
 	}
 	if f, ok := as[func(*Request, *Response)](action); ok {
-		return function(f), nil
+		return HandlerFunc(f), nil
 	}
 	if f, ok := as[func(http.ResponseWriter, *http.Request)](action); ok {
 		return standard{http.HandlerFunc(f)}, nil

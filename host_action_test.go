@@ -51,13 +51,13 @@ func TestActions(t *testing.T) {
 	silent := func(http.ResponseWriter, *http.Request) {}
 	prefix := func(text string) Middleware {
 		return func(next Handler) Handler {
-			return function(func(req *Request, res *Response) {
+			return HandlerFunc(func(req *Request, res *Response) {
 				res.WriteString(text)
 				next.Serve(req, res)
 			})
 		}
 	}
-	block := func(Handler) Handler { return function(pass) }
+	block := func(Handler) Handler { return HandlerFunc(pass) }
 	blockStandard := func(http.Handler) http.Handler { return http.HandlerFunc(silent) }
 	mux := http.NewServeMux()
 	mux.HandleFunc("/known", answerStandard("mux"))

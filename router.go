@@ -185,7 +185,7 @@ func (r *Routes) add(added *route) {
 		}
 		target := added
 		if form.redirect {
-			target = &route{method: added.method, pattern: added.pattern, handler: function(redirect)}
+			target = &route{method: added.method, pattern: added.pattern, handler: HandlerFunc(redirect)}
 		}
 		end.endpoints = append(end.endpoints, endpoint{added.method, form.names, target})
 	}

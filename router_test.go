@@ -246,7 +246,7 @@ func TestRouterComposition(t *testing.T) {
 	end := func(_ *Request, res *Response) { res.End(strings.Join(res.Header()["Ran"], " ")) }
 	pass := func(*Request, *Response) {}
 	around := func(next Handler) Handler {
-		return function(func(req *Request, res *Response) {
+		return HandlerFunc(func(req *Request, res *Response) {
 			res.AddHeader("Ran", "<")
 			next.Serve(req, res)
 		})
@@ -424,7 +424,7 @@ func TestRouterPanics(t *testing.T) {
 func TestRouterMonitor(t *testing.T) {
 	shared := monitored{"shared"}
 	router := Router().Use(shared).
-		Get("/a", monitored{"a"}, function(nil).Serve).
+		Get("/a", monitored{"a"}, HandlerFunc(nil).Serve).
 		Post("/b/{x}/?", func(*Request, *Response) {})
 	want := `map[GET:map[/a:[state of shared state of a]] POST:map[/b/{x}/?:[state of shared]]]`
 	if state := fmt.Sprint(router.Monitor()); state != want {
