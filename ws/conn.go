@@ -214,6 +214,14 @@ func (c *conn) peerClosed(code Code, reason string) {
 	c.sayClose(code, reason, &closing{received: true, final: true})
 }
 
+// peerIsDone reports whether the client has sent its close frame.
+func (c *conn) peerIsDone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	how := c.closing.Load()
+	return how != nil && how.received
+}
+
 // sayClose queues a close frame as the last. c.mu is held.
 func (c *conn) sayClose(code Code, reason string, how *closing) {
 	how.code, how.reason, how.at = code, reason, time.Now()

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -56,11 +57,13 @@ type socket struct {
 
 // The bits of socket.state.
 const (
-	running = 1 << iota // a goroutine runs the socket, or it is queued
-	pending             // there may be bytes that were not there when it last read
-	hangup              // the client has ended its direction, or all is lost: read to the end
-	parked              // who runs it waits for bytes
-	blocked             // the socket was full: send when it is writable
+	running  = 1 << iota // a goroutine runs the socket, or it is queued
+	pending              // there may be bytes that were not there when it last read
+	hangup               // the client has ended its direction, or all is lost: read to the end
+	parked               // who runs it waits for bytes
+	blocked              // the socket was full: send when it is writable
+	drained              // the client's close frame came, and all that it sent was read
+	finished             // and nothing is left to be sent: close the socket
 )
 
 // socketEvents are the edges that are reported. EPOLLOUT is one only after a
@@ -310,7 +313,7 @@ func (s *socket) notify(events uint32) bool {
 		s.flush()
 		s.mu.Unlock()
 	}
-	if events&^syscall.EPOLLOUT == 0 {
+	if events&^syscall.EPOLLOUT == 0 && s.state.Load()&finished == 0 {
 		return false
 	}
 	bits := uint32(pending)
@@ -338,42 +341,57 @@ func (s *socket) mark(bits uint32) bool {
 // run reads and deals with what there is. It reports whether the socket is to
 // be run again although no event came: others go first.
 func (s *socket) run(t *turn) (again bool) {
-	t.begin(&s.conn)
-	err := ignorePause(t.resume())
-	for reads := 0; err == nil; {
-		if t.mustPause() {
-			s.pause()
-			t.finish()
-			s.state.And(^uint32(running)) // a sweep resumes it
+	for {
+		t.begin(&s.conn)
+		err := s.readAll(t)
+		t.finish()
+		switch {
+		case err == errYield:
+			return true
+		case err == errPaused:
+			s.state.And(^uint32(running))
+			s.pause() // only now, that no sweep resumes it before
+			return false
+		case err != nil, s.state.Load()&finished != 0:
+			s.close()
+			return false
+		case s.settle():
 			return false
 		}
-		if reads == maxReads {
-			t.finish()
-			return true
+	}
+}
+
+// errYield says that a connection has had its share: others go first.
+var errYield = errors.New("ws: there is more to read")
+
+// readAll reads until there is nothing more. A read that brought less than
+// there was room for is the last: what comes later is an edge. The error is
+// errYield, errPaused, or why the connection is over.
+func (s *socket) readAll(t *turn) error {
+	if err := ignorePause(t.resume()); err != nil {
+		return err
+	}
+	for range maxReads {
+		if t.mustPause() {
+			return errPaused
 		}
 		before := s.state.And(^uint32(pending))
 		space := t.space()
-		var n int
-		n, err = s.readNow(space)
-		if n > 0 {
-			reads++
+		n, err := s.readNow(space)
+		if err == nil {
 			err = ignorePause(t.received(space[:n]))
-			if n == len(space) || before&hangup != 0 {
-				continue // there may be more
-			}
 		}
-		if err == nil || err == syscall.EAGAIN {
-			err = nil
-			t.finish()
-			if s.settle() {
-				return false
+		switch {
+		case err != nil && err != syscall.EAGAIN:
+			return err
+		case err == syscall.EAGAIN, n < len(space) && before&hangup == 0:
+			if s.deaf && s.peerIsDone() {
+				s.state.Or(drained)
 			}
-			t.begin(&s.conn)
+			return nil
 		}
 	}
-	t.finish()
-	s.close()
-	return false
+	return errYield
 }
 
 // settle makes the socket idle, unless an event came since it last read.
@@ -404,8 +422,11 @@ func (s *socket) read(p []byte) (int, error) {
 		s.wake = make(chan struct{}, 1)
 	}
 	for {
-		s.state.And(^uint32(pending))
+		before := s.state.And(^uint32(pending))
 		n, err := s.readNow(p)
+		if n == len(p) || n > 0 && before&hangup != 0 {
+			s.state.Or(pending) // there may be more, and no other edge for it
+		}
 		if err != syscall.EAGAIN {
 			return n, err
 		}
@@ -483,8 +504,15 @@ func (s *socket) tryWriteFrame(header, payload []byte) (int, error) {
 
 func (s *socket) full() {} // the next EPOLLOUT sends the rest
 
+// closeWrite leaves a socket without unread bytes to be closed as it is, which
+// is the server's part (RFC 6455 §7.1.1). If the client is in the middle of
+// something, a reset could destroy the close frame on its way.
 func (s *socket) closeWrite() {
-	if s.fd >= 0 {
+	switch {
+	case s.fd < 0:
+	case s.state.Load()&drained != 0:
+		s.state.Or(finished)
+	default:
 		syscall.Shutdown(int(s.fd), syscall.SHUT_WR)
 	}
 }
