@@ -66,10 +66,10 @@ func (s *stream) turn() error {
 	if err := t.received(s.first[:n]); err != nil {
 		return ignorePause(err)
 	}
-	if t.in.empty() || t.mustPause() || s.deaf {
+	if !s.deaf && (t.in.empty() || t.mustPause()) {
 		return nil
 	}
-	return s.readInto(t) // the rest of the frame is on its way
+	return s.readInto(t) // the rest of the frame, or of what is discarded, is on its way
 }
 
 // readInto reads once.
