@@ -1,0 +1,344 @@
+package aerys_test
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"aerys"
+	"aerys/static"
+	"aerys/ws"
+	"aerys/ws/frame"
+)
+
+// The figures of the README. The server runs in a process of its own, so that
+// its processor time and memory can be told from the load's; both are read from
+// /proc and left out where there is none.
+
+// benchEcho and benchBroadcast are the applications under load.
+type benchEcho struct{ endpoint *ws.Endpoint }
+
+func (e *benchEcho) OnStart(endpoint *ws.Endpoint) error { e.endpoint = endpoint; return nil }
+
+func (e *benchEcho) OnHandshake(*aerys.Request, *aerys.Response) (none struct{}) { return }
+
+func (e *benchEcho) OnOpen(ws.ClientID, struct{}) {}
+
+func (e *benchEcho) OnData(id ws.ClientID, msg *ws.Message) {
+	if data, err := msg.Bytes(); err == nil {
+		e.endpoint.SendBinary(data, id)
+	}
+}
+
+func (e *benchEcho) OnClose(ws.ClientID, ws.Code, string) {}
+
+func (e *benchEcho) OnStop() {}
+
+type benchBroadcast struct{ benchEcho }
+
+func (e *benchBroadcast) OnData(_ ws.ClientID, msg *ws.Message) {
+	if data, err := msg.Bytes(); err == nil {
+		e.endpoint.BroadcastBinary(data)
+	}
+}
+
+var benchFiles = fstest.MapFS{
+	"1KiB":   {Data: bytes.Repeat([]byte("x"), 1<<10), ModTime: time.Unix(1e9, 0)},
+	"100KiB": {Data: bytes.Repeat([]byte("x"), 100<<10), ModTime: time.Unix(1e9, 0)},
+}
+
+// usage is what a server process has used so far.
+type usage struct{ CPU, RSS float64 }
+
+// TestBenchServer is no test: it is the process that the benchmarks start.
+func TestBenchServer(t *testing.T) {
+	engine, err := strconv.Atoi(os.Getenv("AERYS_BENCH_ENGINE"))
+	if err != nil {
+		return
+	}
+	options := ws.Options{
+		Engine: ws.Engine(engine), MaxBytesPerMinute: -1, MaxFramesPerSecond: -1,
+	}
+	router := aerys.Router().
+		Get("/hello", func(_ *aerys.Request, res *aerys.Response) { res.End("Hello, World!") }).
+		Get("/usage", func(_ *aerys.Request, res *aerys.Response) { json.NewEncoder(res).Encode(measure()) }).
+		Get("/echo", ws.Websocket(&benchEcho{}, options)).
+		Get("/broadcast", ws.Websocket(&benchBroadcast{}, options))
+	host := new(aerys.Host).Use(router, static.FS(benchFiles))
+	plain := httptest.NewServer(host)
+	encrypted := httptest.NewTLSServer(host)
+	fmt.Println("BENCH", plain.Listener.Addr(), encrypted.Listener.Addr())
+	io.Copy(io.Discard, os.Stdin) // until the benchmark is over
+}
+
+// measure reads this process's usage.
+func measure() (u usage) {
+	stat, _ := os.ReadFile("/proc/self/stat")
+	if fields := strings.Fields(string(stat)); len(fields) > 23 {
+		user, _ := strconv.ParseFloat(fields[13], 64)
+		system, _ := strconv.ParseFloat(fields[14], 64)
+		pages, _ := strconv.ParseFloat(fields[23], 64)
+		u = usage{(user + system) * 1e4, pages * float64(os.Getpagesize())}
+	}
+	return u
+}
+
+// benchServer is a server process, as seen from the benchmark.
+type benchServer struct{ plain, encrypted string }
+
+func startServer(b *testing.B, engine ws.Engine) *benchServer {
+	b.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestBenchServer$")
+	cmd.Env = append(os.Environ(), fmt.Sprint("AERYS_BENCH_ENGINE=", int(engine)))
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	must(b, err)
+	stdout, err := cmd.StdoutPipe()
+	must(b, err)
+	must(b, cmd.Start())
+	b.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if f := strings.Fields(lines.Text()); len(f) == 3 && f[0] == "BENCH" {
+			return &benchServer{f[1], f[2]}
+		}
+	}
+	b.Fatal("the server did not start")
+	return nil
+}
+
+func (s *benchServer) usage(b *testing.B) (u usage) {
+	res, err := http.Get("http://" + s.plain + "/usage")
+	must(b, err)
+	defer res.Body.Close()
+	must(b, json.NewDecoder(res.Body).Decode(&u))
+	return u
+}
+
+// reportCPU reports the server's µs of processor time for each of n events.
+func (s *benchServer) reportCPU(b *testing.B, before usage, n int, unit string) {
+	if after := s.usage(b); after.CPU > before.CPU {
+		b.ReportMetric((after.CPU-before.CPU)/float64(n), "µs-cpu/"+unit)
+	}
+}
+
+func must(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// dial connects and shakes hands.
+func (s *benchServer) dial(b *testing.B, path string, encrypt bool) (net.Conn, *bufio.Reader) {
+	b.Helper()
+	var c net.Conn
+	var err error
+	if encrypt {
+		c, err = tls.Dial("tcp", s.encrypted, &tls.Config{InsecureSkipVerify: true})
+	} else {
+		c, err = net.Dial("tcp", s.plain)
+	}
+	must(b, err)
+	_, err = io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	must(b, err)
+	r := bufio.NewReaderSize(c, 64<<10)
+	res, err := http.ReadResponse(r, nil)
+	must(b, err)
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		b.Fatal(res.Status)
+	}
+	return c, r
+}
+
+// message is a client's binary frame, n times.
+func message(size, n int) []byte {
+	one := frame.AppendHeader(nil, frame.Header{Fin: true, Opcode: frame.Binary, Masked: true, Length: int64(size)})
+	return bytes.Repeat(append(one, make([]byte, size)...), n)
+}
+
+// replySize is how many bytes the server's frame of that size takes.
+func replySize(size int) int {
+	return len(frame.AppendHeader(nil, frame.Header{Length: int64(size)})) + size
+}
+
+var benchEngines = []struct {
+	name   string
+	engine ws.Engine
+}{{"auto", ws.EngineAuto}, {"portable", ws.EnginePortable}}
+
+func BenchmarkEcho(b *testing.B) {
+	for _, engine := range benchEngines {
+		b.Run(engine.name, func(b *testing.B) {
+			for _, size := range []int{16, 1 << 10, 64 << 10, 1 << 20} {
+				for _, pipeline := range []int{1, 16} {
+					if size*pipeline <= 1<<20 {
+						b.Run(fmt.Sprintf("%dB/pipeline%d", size, pipeline), func(b *testing.B) {
+							benchmarkEcho(b, startServer(b, engine.engine), size, pipeline)
+						})
+					}
+				}
+			}
+		})
+	}
+}
+
+func benchmarkEcho(b *testing.B, s *benchServer, size, pipeline int) {
+	const conns = 8
+	request, reply := message(size, pipeline), int64(replySize(size)*pipeline)
+	rounds := max(1, b.N/(conns*pipeline))
+	b.SetBytes(int64(size))
+	before := s.usage(b)
+	b.ResetTimer()
+	var group sync.WaitGroup
+	for range conns {
+		c, r := s.dial(b, "/echo", false)
+		defer c.Close()
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for range rounds {
+				go c.Write(request)
+				if _, err := io.CopyN(io.Discard, r, reply); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	group.Wait()
+	b.StopTimer()
+	s.reportCPU(b, before, rounds*conns*pipeline, "msg")
+}
+
+func BenchmarkBroadcast(b *testing.B) {
+	const receivers, size = 1000, 128
+	s := startServer(b, ws.EngineAuto)
+	var readers []*bufio.Reader
+	var publisher net.Conn
+	for range receivers {
+		c, r := s.dial(b, "/broadcast", false)
+		defer c.Close()
+		publisher, readers = c, append(readers, r)
+	}
+	request, reply := message(size, 1), int64(replySize(size))
+	before := s.usage(b)
+	for b.Loop() {
+		publisher.Write(request)
+		for _, r := range readers {
+			if _, err := io.CopyN(io.Discard, r, reply); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	s.reportCPU(b, before, b.N*receivers, "delivery")
+}
+
+func BenchmarkHandshake(b *testing.B) {
+	s := startServer(b, ws.EngineAuto)
+	before := s.usage(b)
+	for b.Loop() {
+		c, _ := s.dial(b, "/echo", false)
+		c.Close()
+	}
+	s.reportCPU(b, before, b.N, "handshake")
+}
+
+// BenchmarkIdle reports the memory of a connection that has echoed once.
+func BenchmarkIdle(b *testing.B) {
+	for _, kind := range []struct {
+		name    string
+		engine  ws.Engine
+		encrypt bool
+		conns   int
+	}{{"auto", ws.EngineAuto, false, 4000}, {"portable", ws.EnginePortable, false, 4000}, {"tls", ws.EngineAuto, true, 1000}} {
+		b.Run(kind.name, func(b *testing.B) {
+			s := startServer(b, kind.engine)
+			request, reply := message(16, 1), int64(replySize(16))
+			open := func() {
+				c, r := s.dial(b, "/echo", kind.encrypt)
+				b.Cleanup(func() { c.Close() })
+				c.Write(request)
+				_, err := io.CopyN(io.Discard, r, reply)
+				must(b, err)
+			}
+			open()
+			before := s.usage(b)
+			for range kind.conns {
+				open()
+			}
+			for b.Loop() {
+			}
+			if after := s.usage(b); after.RSS > before.RSS {
+				b.ReportMetric((after.RSS-before.RSS)/float64(kind.conns), "B/conn")
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func BenchmarkHTTP(b *testing.B) {
+	s := startServer(b, ws.EngineAuto)
+	for _, path := range []string{"/hello", "/1KiB", "/100KiB"} {
+		b.Run(path[1:], func(b *testing.B) {
+			before := s.usage(b)
+			for b.Loop() {
+				res, err := http.Get("http://" + s.plain + path)
+				must(b, err)
+				io.Copy(io.Discard, res.Body)
+				res.Body.Close()
+				if res.StatusCode != http.StatusOK {
+					b.Fatal(res.Status)
+				}
+			}
+			s.reportCPU(b, before, b.N, "request")
+		})
+	}
+}
+
+func BenchmarkFrame(b *testing.B) {
+	p := message(16, 1)
+	b.Run("parse", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			h, n, err := frame.ParseHeader(p)
+			if err != nil || n != 6 || frame.Check(h, frame.State{FromClient: true}) != nil {
+				b.Fatal(n, err)
+			}
+		}
+	})
+	for _, size := range []int{16, 128, 1 << 10, 64 << 10} {
+		payload := bytes.Repeat([]byte("a"), size)
+		b.Run(fmt.Sprintf("mask/%d", size), func(b *testing.B) {
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				frame.Mask(payload, [4]byte{1, 2, 3, 4}, 0)
+			}
+		})
+		b.Run(fmt.Sprintf("utf8/%d", size), func(b *testing.B) {
+			text := bytes.Repeat([]byte("a"), size)
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				var u frame.UTF8
+				if !u.Valid(text) {
+					b.Fatal("not valid")
+				}
+			}
+		})
+	}
+}
