@@ -108,7 +108,7 @@ func refuse(matched []*node, req *Request, res *Response) {
 		res.SetStatus(http.StatusNoContent).End()
 		return
 	}
-	res.SetStatus(http.StatusMethodNotAllowed).End(http.StatusText(http.StatusMethodNotAllowed))
+	res.page(http.StatusMethodNotAllowed, "")
 }
 
 // redirect answers a path that ends in a slash with the one that does not. A

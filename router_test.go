@@ -3,6 +3,7 @@ package aerys
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -40,7 +41,7 @@ func ask(request string, actions ...Action) string {
 	}
 	r := &http.Request{Method: method, URL: u, Header: http.Header{}}
 	w := httptest.NewRecorder()
-	x := acquire(w, r, Options{DisableCompression: true}.withDefaults())
+	x := acquire(w, r, Options{DisableCompression: true, Logger: slog.New(slog.DiscardHandler)}.withDefaults())
 	defer x.release()
 	compile(actions).Serve(&x.request, &x.response)
 	switch x.response.State() {
