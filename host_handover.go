@@ -42,10 +42,10 @@ func inherit(first int) (inherited []net.Listener, serving func(), err error) {
 	for i := range count {
 		file := os.NewFile(uintptr(first+i), "inherited socket")
 		l, err := net.FileListener(file)
+		file.Close()
 		if err != nil {
 			return nil, nil, fmt.Errorf("aerys: inherited descriptor %d: want a listening stream socket: %w", first+i, err)
 		}
-		file.Close()
 		inherited = append(inherited, l)
 	}
 	if handedOver {

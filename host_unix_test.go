@@ -328,7 +328,8 @@ func TestInherit(t *testing.T) {
 	defer file.Close()
 	t.Setenv(variableProcess, strconv.Itoa(os.Getpid()))
 	t.Setenv(variableCount, "1")
-	if _, _, err := inherit(int(file.Fd())); err == nil || !strings.Contains(err.Error(), "want a listening stream socket") {
+	fd, _ := syscall.Dup(int(file.Fd())) // inherit owns what it is given
+	if _, _, err := inherit(fd); err == nil || !strings.Contains(err.Error(), "want a listening stream socket") {
 		t.Error("took a file for a socket: ", err)
 	}
 }

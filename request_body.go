@@ -22,6 +22,7 @@ type LimitError struct {
 	Limit  int64
 }
 
+// Error names the option and its limit.
 func (e *LimitError) Error() string {
 	return fmt.Sprintf("%v: more than %s (%d) allows", ErrBodyTooLarge, e.Option, e.Limit)
 }
