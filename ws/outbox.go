@@ -209,35 +209,6 @@ func (c *conn) discard() {
 	}
 }
 
-// drain writes what waits with write, which may block and is called without
-// c.mu. Transports whose tryWrite cannot tell run it in a goroutine.
-func (c *conn) drain(write func([]byte) (int, error)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	o := c.out
-	if o == nil || o.writing {
-		return
-	}
-	o.writing = true
-	for len(o.segments) > 0 && !c.ended {
-		first := o.segments[0]
-		c.mu.Unlock()
-		n, err := write(first.bytes[first.sent:])
-		c.mu.Lock()
-		c.wrote(n)
-		if err != nil {
-			c.abandon(CodeAbnormal, "connection lost")
-			break
-		}
-	}
-	o.writing = false
-	if c.ended || len(o.segments) > 0 {
-		c.discard()
-		return
-	}
-	c.flushed()
-}
-
 // waitForRoom returns when less waits than the options allow, or with an error
 // when the client is gone or does not read. c.mu is held, but not meanwhile.
 func (c *conn) waitForRoom() error {

@@ -12,12 +12,14 @@ type stream struct {
 	net   net.Conn
 	ready readiness // how to wait without a buffer
 	first [2]byte   // where the others read, before they take one
+
+	drainer func() // drain, bound once
 }
 
 // adoptPortable runs a connection on the portable engine.
 func adoptPortable(e *Endpoint, nc net.Conn, a *agreement, o *arrival) {
 	s := &stream{net: nc}
-	s.transport = s
+	s.transport, s.drainer = s, s.drain
 	s.subprotocol, s.deflate = a.subprotocol, a.deflate
 	s.ready.init(s)
 	e.opened(&s.conn)
@@ -123,7 +125,36 @@ func (s *stream) tryWrite(p []byte) (int, error) { return s.ready.tryWrite(p) }
 // tryWriteFrame cannot: the frame is copied, and sent as one.
 func (s *stream) tryWriteFrame(header, payload []byte) (int, error) { return 0, nil }
 
-func (s *stream) full() { go s.drain(s.net.Write) }
+func (s *stream) full() { go s.drainer() }
+
+// drain writes what waits, in a goroutine that may block, outside conn.mu.
+func (s *stream) drain() {
+	c := &s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	o := c.out
+	if o == nil || o.writing {
+		return
+	}
+	o.writing = true
+	for len(o.segments) > 0 && !c.ended {
+		first := o.segments[0]
+		c.mu.Unlock()
+		n, err := s.net.Write(first.bytes[first.sent:])
+		c.mu.Lock()
+		c.wrote(n)
+		if err != nil {
+			c.abandon(CodeAbnormal, "connection lost")
+			break
+		}
+	}
+	o.writing = false
+	if c.ended || len(o.segments) > 0 {
+		c.discard()
+		return
+	}
+	c.flushed()
+}
 
 func (s *stream) closeWrite() {
 	if c, ok := s.net.(interface{ CloseWrite() error }); ok {

@@ -282,8 +282,7 @@ func (t *turn) wait(p []byte) []byte {
 func (t *turn) failed(err error) error {
 	t.err = err
 	t.conn.deaf = true
-	var protocol *frame.ProtocolError
-	if errors.As(err, &protocol) {
+	if protocol, ok := err.(*frame.ProtocolError); ok {
 		t.conn.fail(protocol.Code, protocol.Reason)
 	}
 	return err
@@ -292,8 +291,10 @@ func (t *turn) failed(err error) error {
 // ignorePause is nil for what does not end the reading: after a failure the
 // rest of what the client sends is read and discarded.
 func ignorePause(err error) error {
-	var protocol *frame.ProtocolError
-	if err == errPaused || err == errPeerClose || errors.As(err, &protocol) {
+	if err == nil || err == errPaused || err == errPeerClose {
+		return nil
+	}
+	if _, ok := err.(*frame.ProtocolError); ok {
 		return nil
 	}
 	return err

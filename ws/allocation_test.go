@@ -1,0 +1,101 @@
+package ws_test
+
+import (
+	"io"
+	"runtime"
+	"sync"
+	"testing"
+
+	"aerys"
+	"aerys/ws"
+	"aerys/ws/frame"
+)
+
+// echoApplication echoes without a copy of its own.
+type echoApplication struct{ endpoint *ws.Endpoint }
+
+func (e *echoApplication) OnStart(endpoint *ws.Endpoint) error { e.endpoint = endpoint; return nil }
+
+func (e *echoApplication) OnHandshake(*aerys.Request, *aerys.Response) (none struct{}) { return }
+
+func (e *echoApplication) OnOpen(ws.ClientID, struct{}) {}
+
+func (e *echoApplication) OnData(id ws.ClientID, msg *ws.Message) {
+	data, err := msg.Bytes()
+	switch {
+	case err != nil:
+	case msg.Binary():
+		e.endpoint.SendBinary(data, id)
+	default:
+		e.endpoint.SendText(data, id)
+	}
+}
+
+func (e *echoApplication) OnClose(ws.ClientID, ws.Code, string) {}
+
+func (e *echoApplication) OnStop() {}
+
+// An echo in its steady state takes no memory from the heap: not on either
+// engine, and not for a message that is longer than one read.
+func TestEchoAllocatesNothing(t *testing.T) {
+	keeps, echoes := poolsKeep(), 500
+	if !keeps {
+		echoes = 10
+		t.Log("the race detector makes pools forget: only the echoes are checked, not what they take")
+	}
+	for _, size := range []int{16, 1 << 10, 64 << 10} {
+		for _, opcode := range []frame.Opcode{frame.Text, frame.Binary} {
+			engines(t, func(t *testing.T, at setting) {
+				s := serve(t, at, &echoApplication{}, unlimited)
+				p := s.dial(t)
+				request := maskedFrame(opcode, size)
+				reply := make([]byte, len(frame.AppendHeader(nil, frame.Header{Length: int64(size)}))+size)
+				echo(t, p, request, reply, echoes)
+				best := echoes
+				for range 5 { // a collection of garbage empties the pools
+					best = min(best, mallocs(func() { echo(t, p, request, reply, echoes) }))
+				}
+				if best > echoes/20 && keeps {
+					t.Errorf("%d B: %d allocations for %d echoes", size, best, echoes)
+				}
+				p.leave()
+			})
+		}
+	}
+}
+
+func maskedFrame(opcode frame.Opcode, size int) []byte {
+	h := frame.Header{Fin: true, Opcode: opcode, Masked: true, Length: int64(size)}
+	return append(frame.AppendHeader(nil, h), make([]byte, size)...)
+}
+
+func echo(t *testing.T, p *peer, request, reply []byte, n int) {
+	for range n {
+		if _, err := p.nc.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(p.reader, reply); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mallocs(f func()) int {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return int(after.Mallocs - before.Mallocs)
+}
+
+// poolsKeep reports whether a sync.Pool returns what was put into it.
+func poolsKeep() bool {
+	var pool sync.Pool
+	for range 100 {
+		pool.Put(new(int))
+		if pool.Get() == nil {
+			return false
+		}
+	}
+	return true
+}
