@@ -153,7 +153,7 @@ type connection struct {
 	network  netip.Prefix // counted in perIP, when valid
 	requests atomic.Int64
 	left     atomic.Bool
-	cork     *cork // nil unless corked
+	cork     *cork // not nil within gather
 }
 
 // countRequest reports whether the connection's last request has come.

@@ -6,65 +6,53 @@ import (
 	"sync"
 )
 
-// net/http writes a response through a buffer of 4096 bytes, so that a longer
-// one leaves in two writes at least: the buffer, full, and the rest. Between
-// cork and uncork a connection keeps such a first write until the next one, and
-// sends both in one system call. Nothing stays behind: whoever corks uncorks
-// before it returns, and flushes net/http's buffer in between if the response
-// is complete.
+// corkFrom is how long a write must be to be worth gathering. net/http writes
+// through a buffer of 4096 bytes, the header first, so what is not much shorter
+// leaves in several system calls.
+const corkFrom = 2048
 
-// fullBuffer is the size of net/http's buffer.
-const fullBuffer = 4096
-
-// cork is what a corked connection needs.
+// cork gathers what is written to a connection.
 type cork struct {
-	held    []byte // a full buffer, or nothing
+	held    []byte
 	both    [2][]byte
 	buffers net.Buffers
 }
 
-var corks = sync.Pool{New: func() any { return &cork{held: make([]byte, 0, fullBuffer)} }}
+var corks = sync.Pool{New: func() any { return &cork{held: make([]byte, 0, 16<<10)} }}
 
-// corkResponse corks the connection of a request, if it is one where that
-// works: HTTP/1 in clear text. It may return nil.
-func corkResponse(r *http.Request) *connection {
-	if r.ProtoMajor != 1 || r.TLS != nil {
-		return nil
+// gather calls write, which writes size bytes of a response to net/http, so
+// that what comes out of net/http in pieces leaves in one system call, or few.
+// Nothing stays behind when it returns: what is gathered is sent by then. It
+// works for HTTP/1 in clear text; elsewhere it just calls write.
+func gather(r *http.Request, size int, write func() (int, error)) (n int, err error) {
+	if size > corkFrom && r.ProtoMajor == 1 && r.TLS == nil {
+		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && c.cork == nil {
+			c.cork = corks.Get().(*cork)
+			defer c.uncork(&err)
+		}
 	}
-	c, ok := r.Context().Value(connectionKey{}).(*connection)
-	if !ok {
-		return nil
-	}
-	c.cork = corks.Get().(*cork)
-	return c
+	return write()
 }
 
-// uncork sends what is still held. Its error is the connection's end.
-func (c *connection) uncork() (err error) {
-	if c == nil {
-		return nil
-	}
+// uncork sends what was gathered. If that fails, the connection is closed, for
+// net/http takes it for sent.
+func (c *connection) uncork(err *error) {
 	k := c.cork
 	c.cork = nil
 	if len(k.held) > 0 {
-		if _, err = c.Write(k.held); err != nil {
-			c.Close() // net/http takes it for sent
+		if _, failure := c.Write(k.held); failure != nil {
+			c.Close()
+			*err = failure
 		}
 	}
 	k.held = k.held[:0]
 	corks.Put(k)
-	return err
 }
 
-// writeCorked is Write while corked.
+// writeCorked keeps p, or sends it with what is kept when that gets too much.
 func (c *connection) writeCorked(p []byte) (int, error) {
 	k := c.cork
-	if len(k.held) == 0 {
-		if len(p) != fullBuffer {
-			n, err := c.Conn.Write(p)
-			c.all.sent.Add(int64(n))
-			return n, err
-		}
+	if len(k.held)+len(p) <= cap(k.held) {
 		k.held = append(k.held, p...)
 		return len(p), nil
 	}

@@ -25,7 +25,7 @@ func (r *Response) Write(p []byte) (int, error) {
 	if held {
 		return len(p), nil
 	}
-	n, err := r.sink.Write(p)
+	n, err := gather(r.exchange.request.Request, len(p), func() (int, error) { return r.sink.Write(p) })
 	return n, r.note(err)
 }
 
@@ -38,7 +38,7 @@ func (r *Response) WriteString(s string) (int, error) {
 	if held {
 		return len(s), nil
 	}
-	n, err := io.WriteString(r.sink, s)
+	n, err := gather(r.exchange.request.Request, len(s), func() (int, error) { return io.WriteString(r.sink, s) })
 	return n, r.note(err)
 }
 
@@ -257,13 +257,26 @@ func (r *Response) complete(tail string) {
 		r.declare(size)
 		r.writeHeader()
 		r.state = Ended
-		r.put(r.writer, tail)
+		r.putAll(size, tail)
 	case size > r.options().OutputBufferSize:
 		r.begin(tail)
 		r.close()
 	default:
 		r.completeFiltered(tail)
 	}
+}
+
+// putAll is put for all of a body. A longer one is flushed, so that it leaves
+// with the header in one write.
+func (r *Response) putAll(size int, tail string) {
+	_, err := gather(r.exchange.request.Request, size, func() (int, error) {
+		err := r.put(r.writer, tail)
+		if err == nil && size > computed {
+			err = http.NewResponseController(r.writer).Flush()
+		}
+		return 0, err
+	})
+	r.note(err)
 }
 
 // isHead reports whether the request asks for the header only.
