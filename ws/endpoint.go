@@ -212,6 +212,7 @@ func (e *Endpoint) opened(c *conn) {
 	c.endpoint, c.opened, c.minute, c.lastRead = e, now, now, now
 	c.delivered = e.feed.count.Load()
 	e.table.add(c)
+	e.startSweeping() // once more: a sweep that found nobody meanwhile was the last
 	e.counters.accepted.Add(1)
 	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: opened", slog.Uint64("client", uint64(c.id)))
 }

@@ -18,6 +18,7 @@ import (
 type Gateway struct {
 	endpoint Endpoint
 	engine   engine
+	entering sync.WaitGroup // handshakes that are accepted, but no clients yet
 
 	mu       sync.Mutex // guards all below
 	started  bool
@@ -71,16 +72,19 @@ func (g *Gateway) Start(context.Context) error {
 	return g.startErr
 }
 
+// stopping refuses handshakes during and after Stop.
+var stopping = &refusal{http.StatusServiceUnavailable, "the server is stopping"}
+
 // Serve answers a WebSocket handshake.
 func (g *Gateway) Serve(req *aerys.Request, res *aerys.Response) {
 	e := &g.endpoint
+	if g.isStopped() {
+		e.refuse(req, res, stopping)
+		return
+	}
 	if err := g.Start(req.Context()); err != nil {
 		e.options.Logger.Error("ws: OnStart failed", slog.Any("error", err))
 		e.refuse(req, res, &refusal{http.StatusServiceUnavailable, "the endpoint did not start"})
-		return
-	}
-	if g.isStopped() {
-		e.refuse(req, res, &refusal{http.StatusServiceUnavailable, "the server is stopping"})
 		return
 	}
 	a, no := e.check(req.Request)
@@ -94,6 +98,11 @@ func (g *Gateway) Serve(req *aerys.Request, res *aerys.Response) {
 		e.counters.rejects("declined by OnHandshake")
 		return
 	}
+	if !g.enter() {
+		e.refuse(req, res, stopping)
+		return
+	}
+	defer g.entering.Done()
 	g.upgrade(req, res, &a, opener)
 }
 
@@ -149,18 +158,29 @@ func (g *Gateway) isStopped() bool {
 	return g.stopped
 }
 
+// enter announces a client, unless the gateway is stopped.
+func (g *Gateway) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.stopped {
+		g.entering.Add(1)
+	}
+	return !g.stopped
+}
+
 // Stop calls OnStop, closes all clients with 1001 (RFC 6455 §7.4.1) and waits
 // for them, for Options.ClosePeriod or until ctx is done; then it drops them.
 // New handshakes get 503. The error is that of ctx.
 func (g *Gateway) Stop(ctx context.Context) error {
 	g.mu.Lock()
-	if g.stopped || !g.started {
+	if g.stopped || !g.started || g.startErr != nil {
 		g.stopped = true
 		g.mu.Unlock()
 		return nil
 	}
 	g.stopped = true
 	g.mu.Unlock()
+	g.entering.Wait()
 	e := &g.endpoint
 	e.application.stop()
 	e.flushFeed()
@@ -169,10 +189,17 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	e.table.each(func(c *conn) bool { c.close(CodeGoingAway, "server stops"); return true })
 	if e.gone(ctx) != nil {
 		e.table.each(func(c *conn) bool { c.drop(); return true })
+		dropping, cancel := context.WithTimeout(context.Background(), dropPeriod)
+		defer cancel()
+		e.gone(dropping)
 	}
 	g.engine.stop()
 	return nil
 }
+
+// dropPeriod bounds how long Stop waits for OnClose of the clients that it
+// drops. Those whose handler does not return end when it does.
+const dropPeriod = time.Second
 
 // gone waits until there are no clients.
 func (e *Endpoint) gone(ctx context.Context) error {
