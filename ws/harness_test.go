@@ -41,6 +41,9 @@ import (
 // patience is how long a test waits for what has to come.
 const patience = 20 * time.Second
 
+// pollPeriod is between two looks at what cannot be waited for otherwise.
+const pollPeriod = 20 * time.Microsecond
+
 // unlimited are options without rates, which tests would soon exceed.
 var unlimited = ws.Options{MaxFramesPerSecond: -1, MaxBytesPerMinute: -1}
 
@@ -52,6 +55,10 @@ type setting struct {
 	network string // "tcp" or "unix"
 	tls     bool
 	host    bool // by aerys.Server instead of net/http's
+
+	options aerys.Options                   // of aerys.Server
+	mount   func(*ws.Gateway) aerys.Action  // what is served, if not the gateway itself
+	wrap    func(net.Listener) net.Listener // changes the connections of net/http's
 }
 
 // engines runs a test over each way in which a connection may wait for bytes.
@@ -140,9 +147,7 @@ func (s *server) stop(t testing.TB) {
 
 // serveHTTP runs a server of net/http.
 func (s *server) serveHTTP(t testing.TB) {
-	mux := http.NewServeMux()
-	mux.Handle("/", s.gateway)
-	h := httptest.NewUnstartedServer(mux)
+	h := httptest.NewUnstartedServer(s.handler())
 	h.Config.ErrorLog = log.New(io.Discard, "", 0)
 	if s.at.network == "unix" {
 		h.Listener.Close()
@@ -150,6 +155,9 @@ func (s *server) serveHTTP(t testing.TB) {
 		if h.Listener, err = net.Listen("unix", filepath.Join(t.TempDir(), "socket")); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if s.at.wrap != nil {
+		h.Listener = s.at.wrap(h.Listener)
 	}
 	if s.at.opaque {
 		h.Listener = opaqueListener{h.Listener}
@@ -162,13 +170,31 @@ func (s *server) serveHTTP(t testing.TB) {
 	s.address, s.shut = h.Listener.Addr().String(), h.Close
 }
 
+// handler is what is served.
+func (s *server) handler() http.Handler {
+	if s.at.mount != nil {
+		return s.at.mount(s.gateway).(http.Handler)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", s.gateway)
+	return mux
+}
+
 // serveHost runs a server of package aerys.
 func (s *server) serveHost(t testing.TB) {
 	ready := make(chan string, 1)
 	result := make(chan error, 1)
+	options := s.at.options
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	var action aerys.Action = s.gateway
+	if s.at.mount != nil {
+		action = s.at.mount(s.gateway)
+	}
 	h := aerys.Server{
-		Hosts:   []*aerys.Host{new(aerys.Host).Expose("127.0.0.1", 0).Use(s.gateway)},
-		Options: aerys.Options{Logger: slog.New(slog.DiscardHandler)},
+		Hosts:   []*aerys.Host{new(aerys.Host).Expose("127.0.0.1", 0).Use(action)},
+		Options: options,
 		Ready:   func(addresses []net.Addr) { ready <- addresses[0].String() },
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -229,7 +255,7 @@ func (l *leftovers) end(t testing.TB) {
 	if l.servers--; l.servers > 0 {
 		return
 	}
-	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+	for deadline := time.Now().Add(patience); ; time.Sleep(pollPeriod) {
 		left, open := goroutines(), descriptors()
 		if left == "" && open <= l.descriptors {
 			return
@@ -488,7 +514,7 @@ func (p *peer) awaitRead() {
 	if p.server.at.opaque || p.server.at.tls {
 		unseen = 2 // are counted when more comes
 	}
-	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+	for deadline := time.Now().Add(patience); ; time.Sleep(pollPeriod) {
 		info, ok := p.server.Info(id)
 		if !ok || info.BytesRead+unseen >= p.sent || !info.Closed.IsZero() {
 			return
