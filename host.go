@@ -153,19 +153,9 @@ func newSite(h *Host, options *Options) *site {
 			methods = append(methods, routes.methods()...)
 		}
 	})
-	methods = unique(methods)
+	slices.Sort(methods)
+	methods = slices.Compact(methods)
 	return &site{host: h, options: options, handler: compile(h.actions), methods: methods, allow: strings.Join(methods, ", ")}
-}
-
-// unique returns list without repetitions, in its order.
-func unique(list []string) []string {
-	var once []string
-	for _, s := range list {
-		if !slices.Contains(once, s) {
-			once = append(once, s)
-		}
-	}
-	return once
 }
 
 // ServeHTTP runs the host's actions on one request.

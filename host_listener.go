@@ -106,9 +106,6 @@ type listener struct {
 // add exposes a host on the listener.
 func (l *listener) add(s *site) error {
 	h := s.host
-	if h.port != 0 && h.port != l.address.port {
-		return nil
-	}
 	if len(l.sites) > 0 && (l.sites[0].tls == nil) != (s.tls == nil) {
 		return fmt.Errorf("aerys: host %v on %v: encrypted and plain hosts cannot share an address (the other is %v)", h, l.address, l.sites[0].host)
 	}

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// Server serves hosts on the addresses that they are exposed on.
+// Server serves hosts on the addresses that they are exposed on, once at a
+// time.
 //
 // Actions that implement Starter are started in the order of registration,
 // each once, after all ports are bound and the user is changed, and before the
@@ -35,11 +36,12 @@ type Server struct {
 	current atomic.Pointer[service]
 }
 
-// Serve serves until ctx is done, then stops gracefully and returns nil. Stopping means: no
-// connection is accepted any more, idle ones are closed, and the actions that
-// implement Stopper are stopped in reverse order while requests under way
-// finish. After Options.ShutdownTimeout the remaining connections are cut off,
-// which is an error if requests were lost by it, as is a Stopper's error.
+// Serve serves until ctx is done, then stops gracefully and returns nil.
+// Stopping means: no connection is accepted any more, idle ones are closed, and
+// the actions that implement Stopper are stopped in reverse order while
+// requests under way finish. After Options.ShutdownTimeout the remaining
+// connections are cut off, which is an error if requests were lost by it, as is
+// a Stopper's error.
 //
 // Serve returns an error before it has accepted anything if the hosts
 // contradict each other, an address cannot be bound, a certificate not be
