@@ -1,0 +1,231 @@
+package aerys_test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// imports says what each package of the library may import of the others.
+// Nobody imports anything else but the standard library, and example programs
+// import what they like of both.
+var imports = map[string][]string{
+	".":        nil,
+	"ws/frame": nil,
+	"ws":       {"aerys", "aerys/ws/frame"},
+	"static":   {"aerys"},
+}
+
+func TestImports(t *testing.T) {
+	for _, file := range sources(t) {
+		for _, spec := range file.Imports {
+			imported, _ := strconv.Unquote(spec.Path.Value)
+			if why := forbidden(file, imported); why != "" {
+				t.Errorf("%s imports %q: %s", file.name, imported, why)
+			}
+		}
+	}
+}
+
+// forbidden says why a file must not import a package, or "".
+func forbidden(file source, imported string) string {
+	first, _, _ := strings.Cut(imported, "/")
+	allowed, known := imports[file.dir]
+	switch {
+	case imported == "unsafe" || imported == "C":
+		return "there is none of it here"
+	case strings.Contains(first, "."):
+		return "there is only the standard library"
+	case file.example() || file.test():
+		return ""
+	case !known:
+		return "say in this test what package " + file.dir + " may import"
+	case first == "aerys" && !slices.Contains(allowed, imported):
+		return "this turns the import graph around"
+	case file.dir == "ws/frame" && first == "net":
+		return "framing knows no network"
+	}
+	return ""
+}
+
+func TestNothingRunsUnasked(t *testing.T) {
+	for _, file := range sources(t) {
+		for _, declaration := range file.Decls {
+			if f, ok := declaration.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+				t.Errorf("%s has an init function", file.name)
+			}
+		}
+	}
+	walk(t, func(name string) {
+		if slices.Contains([]string{".s", ".c", ".h", ".cc", ".syso"}, path.Ext(name)) {
+			t.Errorf("%s: everything is written in Go", name)
+		}
+	})
+}
+
+func TestExportedNamesAreDocumented(t *testing.T) {
+	for _, file := range sources(t) {
+		if file.example() || file.test() {
+			continue
+		}
+		for _, declaration := range file.Decls {
+			for _, name := range undocumented(declaration) {
+				t.Errorf("%s: %s has no comment", file.name, name)
+			}
+		}
+	}
+}
+
+// undocumented returns the exported names that a declaration leaves unexplained.
+func undocumented(declaration ast.Decl) (names []string) {
+	switch d := declaration.(type) {
+	case *ast.FuncDecl:
+		if d.Name.IsExported() && d.Doc == nil && (d.Recv == nil || ast.IsExported(receiver(d))) {
+			names = append(names, d.Name.Name)
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			switch s := spec.(type) {
+			case *ast.TypeSpec:
+				if s.Name.IsExported() && d.Doc == nil && s.Doc == nil {
+					names = append(names, s.Name.Name)
+				}
+			case *ast.ValueSpec:
+				if s.Names[0].IsExported() && d.Doc == nil && s.Doc == nil && s.Comment == nil {
+					names = append(names, s.Names[0].Name)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// receiver returns the name of a method's type.
+func receiver(method *ast.FuncDecl) string {
+	of := method.Recv.List[0].Type
+	if pointer, ok := of.(*ast.StarExpr); ok {
+		of = pointer.X
+	}
+	if generic, ok := of.(*ast.IndexExpr); ok {
+		of = generic.X
+	}
+	return of.(*ast.Ident).Name
+}
+
+func TestModuleRequiresNothing(t *testing.T) {
+	if got, want := read(t, "go.mod"), "module aerys\n\ngo 1.24\n"; got != want {
+		t.Errorf("go.mod is %q, want %q", got, want)
+	}
+	if _, err := os.Stat("go.sum"); err == nil {
+		t.Error("there is a go.sum")
+	}
+}
+
+func TestTopLevel(t *testing.T) {
+	entries, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := regexp.MustCompile(`^(\..*|(doc|(router|host|request|response)(_[a-z_]+)?)\.go|.*_test\.go|go\.mod|README\.md|LICENSE|` +
+		`ws|static|example|vendor|.*\.(out|test|prof))$`)
+	for _, entry := range entries {
+		if !known.MatchString(entry.Name()) {
+			t.Errorf("%s has no place at the top level", entry.Name())
+		}
+	}
+}
+
+// TestReadmePrograms compiles the programs in the README as if each were a
+// directory under example.
+func TestReadmePrograms(t *testing.T) {
+	programs := regexp.MustCompile("(?s)```go\n(package main\n.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1)
+	if len(programs) == 0 {
+		t.Fatal("README.md has no program")
+	}
+	for i, program := range programs {
+		dir := t.TempDir()
+		here, err := filepath.Abs(filepath.Join("example", "readme"+strconv.Itoa(i), "main.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+		replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{here: there}})
+		if err := os.WriteFile(there, []byte(program[1]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(overlay, replace, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		command := exec.Command("go", "build", "-overlay", overlay, "-o", os.DevNull, "./"+filepath.Base(filepath.Dir(here)))
+		command.Dir = "example"
+		if output, err := command.CombinedOutput(); err != nil {
+			t.Errorf("program %d of README.md: %v\n%s", i+1, err, output)
+		}
+	}
+}
+
+// source is a Go file of this module.
+type source struct {
+	*ast.File
+	name, dir string // from the module's root, with slashes
+}
+
+func (s source) test() bool    { return strings.HasSuffix(s.name, "_test.go") }
+func (s source) example() bool { return strings.HasPrefix(s.name, "example/") }
+
+// sources parses all files, also those for other systems.
+func sources(t *testing.T) (files []source) {
+	positions := token.NewFileSet()
+	walk(t, func(name string) {
+		if path.Ext(name) != ".go" {
+			return
+		}
+		file, err := parser.ParseFile(positions, name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, source{file, name, path.Dir(name)})
+	})
+	return files
+}
+
+// walk visits the files of this module, but not those of modules inside it.
+func walk(t *testing.T, visit func(name string)) {
+	root := os.DirFS(".")
+	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.IsDir() {
+			if err == nil {
+				visit(name)
+			}
+			return err
+		}
+		_, other := fs.Stat(root, path.Join(name, "go.mod"))
+		if name != "." && (other == nil || entry.Name()[0] == '.' || entry.Name() == "vendor" || entry.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
