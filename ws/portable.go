@@ -87,16 +87,20 @@ func (s *stream) readInto(t *turn) error {
 // waitForTurn waits while the client has to pause, and then deals with what
 // was put aside.
 func (s *stream) waitForTurn() error {
-	if s.mayRead() {
-		if s.in == nil || s.in.stash == nil {
-			return nil
+	mayRead := s.mayRead()
+	for !mayRead || s.in != nil && s.in.stash != nil {
+		if !mayRead {
+			s.waitWhilePaused()
 		}
-	} else {
-		s.waitWhilePaused()
+		t := s.begin()
+		err := ignorePause(t.resume())
+		s.finish(t)
+		if err != nil {
+			return err
+		}
+		mayRead = s.mayRead() || s.closing.Load() != nil
 	}
-	t := s.begin()
-	defer s.finish(t)
-	return ignorePause(t.resume())
+	return nil
 }
 
 func (s *stream) begin() *turn {
