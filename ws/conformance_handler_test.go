@@ -1,0 +1,416 @@
+package ws_test
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"aerys/ws"
+	"aerys/ws/frame"
+)
+
+// When a handler is called, and what it may do.
+
+// A client is served over everything that carries a connection.
+func TestEverywhere(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, at setting) {
+		s := serve(t, at, &recorder{}, unlimited)
+		long := filler(300000)
+		p := s.dial(t)
+		p.write(join(text("a"), ping("p"), binary("b")))
+		p.expect(frame.Text, "a")
+		p.expect(frame.Pong, "p")
+		p.expect(frame.Binary, "b")
+		p.trickle(join(first(frame.Text, "κό"), ping(""), last("σμε")), 1)
+		p.expect(frame.Pong, "")
+		p.expect(frame.Text, "κόσμε")
+		p.write(text(long))
+		p.expect(frame.Text, long)
+		p.leave()
+		p.expectHistory(4, ws.CodeNormal, "bye")
+
+		p = s.dial(t)
+		s.Close(p.id(), 4000, "enough")
+		p.expectClose(4000)
+		p.write(closing(4000, ""))
+		p.expectEOF()
+		p.nc.Close()
+		p.expectHistory(0, 4000, "enough")
+
+		p = s.dial(t)
+		p.write(text("\xff"))
+		p.expectClose(ws.CodeInvalidPayload)
+		p.expectEOF()
+	})
+}
+
+// OnOpen returns before OnData is called, OnData before it is called again, and
+// the last one before OnClose, whatever the client sends meanwhile.
+func TestCallOrder(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, at setting) {
+		var inside atomic.Int32
+		var seen []string // without a lock: the race detector sees whether calls overlap
+		proceed := make(chan bool)
+		slowly := func(what string) {
+			if n := inside.Add(1); n != 1 {
+				t.Errorf("%s: %d calls at once", what, n)
+			}
+			<-proceed
+			seen = append(seen, what)
+			inside.Add(-1)
+		}
+		done := make(chan bool)
+		r := &recorder{
+			onOpen: func(ws.ClientID) { slowly("open") },
+			onData: func(_ ws.ClientID, m *ws.Message) { s, _ := m.Text(); slowly(s) },
+			onClose: func(_ ws.ClientID, code ws.Code, _ string) {
+				slowly("close")
+				close(done)
+			},
+		}
+		s := serve(t, at, r, unlimited)
+		p := s.connect(t)
+		p.nc.Write(join([]byte(p.handshake()), text("1"), binary("2")))
+		p.expectSwitch()
+		p.write(text("3"))
+		p.write(join(text("4"), closing(ws.CodeNormal, "")))
+		for range 5 {
+			proceed <- true
+		}
+		p.expectClose(ws.CodeNormal)
+		p.nc.Close()
+		proceed <- true
+		<-done
+		if got := strings.Join(seen, " "); got != "open 1 2 3 4 close" {
+			t.Errorf("calls: %s", got)
+		}
+	})
+}
+
+// A handler that blocks holds up its own client and nobody else.
+func TestBlockedHandlers(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, at setting) {
+		var blocked sync.WaitGroup
+		proceed := make(chan bool)
+		r := &recorder{}
+		r.onData = func(id ws.ClientID, m *ws.Message) {
+			s, _ := m.Text()
+			if s == "block" {
+				blocked.Done()
+				<-proceed
+			}
+			r.endpoint.Send(s, id)
+		}
+		s := serve(t, at, r, unlimited)
+		var stuck []*peer
+		for range 50 {
+			p := s.dial(t)
+			blocked.Add(1)
+			p.write(join(text("block"), text("behind it"), ping("p")))
+			stuck = append(stuck, p)
+		}
+		blocked.Wait()
+		for i := range 10 {
+			p := s.dial(t)
+			p.write(text(fmt.Sprint(i)))
+			p.expect(frame.Text, fmt.Sprint(i))
+			p.leave()
+		}
+		s.Broadcast("to all")
+		for _, p := range stuck {
+			p.expect(frame.Text, "to all")
+		}
+		close(proceed)
+		for _, p := range stuck {
+			p.expect(frame.Text, "block")
+			p.expect(frame.Text, "behind it")
+			p.expect(frame.Pong, "p")
+			p.leave()
+		}
+	})
+}
+
+// What a handler sent leaves soon, even if it does not return.
+func TestSendBeforeReturn(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, at setting) {
+		proceed := make(chan bool)
+		r := &recorder{}
+		r.onOpen = func(id ws.ClientID) { r.endpoint.Send("open", id); <-proceed }
+		r.onData = func(id ws.ClientID, m *ws.Message) {
+			r.endpoint.Send("data", id)
+			<-proceed
+			r.endpoint.Send("more", id)
+			<-proceed
+		}
+		s := serve(t, at, r, unlimited)
+		p := s.dial(t)
+		p.expect(frame.Text, "open")
+		p.write(text(""))
+		proceed <- true
+		p.expect(frame.Text, "data")
+		proceed <- true
+		p.expect(frame.Text, "more")
+		proceed <- true
+		p.leave()
+	})
+}
+
+// Messages of one goroutine arrive in their order, those of several unmixed,
+// beside the echo of what the client sends.
+func TestSendFromElsewhere(t *testing.T) {
+	t.Parallel()
+	const senders, messages = 8, 100
+	options := unlimited
+	options.MaxQueuedBytes = 64 << 20 // or multicasts may find the client too slow
+	engines(t, func(t *testing.T, at setting) {
+		s := serve(t, at, &recorder{}, options)
+		p := s.dial(t)
+		id := p.id()
+		var all sync.WaitGroup
+		defer all.Wait()
+		defer p.nc.Close()
+		for sender := range senders {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				for i := range messages {
+					if err := sendOne(s, id, sender, i); err != nil {
+						t.Errorf("Send: %v", err)
+						return
+					}
+				}
+			}()
+		}
+		for i := range messages {
+			p.write(text(fmt.Sprint("echo ", i)))
+		}
+		var next [senders + 1]int
+		for range (senders + 1) * messages {
+			got, err := p.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkOne(t, got, next[:])
+		}
+		p.leave()
+	})
+}
+
+// sendOne sends a message whose kind and length depend on its number.
+func sendOne(s *server, id ws.ClientID, sender, i int) error {
+	message := fmt.Sprint(sender, " ", i, " ", filler(i*i))
+	if i%10 == 9 {
+		message += filler(40000)
+	}
+	switch i % 4 {
+	case 0:
+		return s.SendBinary([]byte(message), id)
+	case 1:
+		return s.SendText([]byte(message), id)
+	case 2:
+		return s.Multicast(message, id)
+	}
+	return s.Send(message, id)
+}
+
+// checkOne sees that it is the next of its sender, and whole. The last in next
+// is the client's own echo.
+func checkOne(t *testing.T, got received, next []int) {
+	var sender, i int
+	if _, err := fmt.Sscanf(got.payload, "echo %d", &i); err == nil {
+		sender = len(next) - 1
+	} else {
+		fmt.Sscanf(got.payload, "%d %d", &sender, &i)
+		want := len(fmt.Sprint(sender, " ", i, " ")) + i*i
+		if i%10 == 9 {
+			want += 40000
+		}
+		if len(got.payload) != want || (got.Opcode == frame.Binary) != (i%4 == 0) {
+			t.Fatalf("%s, want %d bytes", brief(got.Opcode, got.payload), want)
+		}
+	}
+	if next[sender] != i {
+		t.Fatalf("message %d of sender %d came instead of %d", i, sender, next[sender])
+	}
+	next[sender]++
+}
+
+// The errors of sending.
+func TestSendErrors(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, at setting) {
+		r := &recorder{}
+		r.onClose = func(id ws.ClientID, code ws.Code, _ string) {
+			if err := r.endpoint.Send("too late", id); err != ws.ErrClosed {
+				t.Errorf("Send in OnClose: %v", err)
+			}
+			if info, ok := r.endpoint.Info(id); !ok || info.Code != code || info.MessagesRead != 1 {
+				t.Errorf("Info in OnClose: %+v %v", info, ok)
+			}
+		}
+		s := serve(t, at, r, unlimited)
+		p := s.dial(t)
+		id := p.id()
+		for what, err := range map[string]error{
+			"Send":          s.Send("a\xff", id),
+			"SendText":      s.SendText([]byte("\xed\xa0\x80"), id),
+			"Broadcast":     s.Broadcast("\xc0\x80"),
+			"BroadcastText": s.BroadcastText([]byte("\xf8")),
+			"Multicast":     s.Multicast("\x80", id),
+		} {
+			if err != ws.ErrInvalidText {
+				t.Errorf("%s of what is not UTF-8: %v", what, err)
+			}
+		}
+		for _, nobody := range []ws.ClientID{0, id + 1, id + 1<<32, 1<<64 - 1} {
+			if err := s.Send("a", nobody); err != ws.ErrClosed {
+				t.Errorf("Send to client %d: %v", nobody, err)
+			}
+			if err := s.Close(nobody, ws.CodeNormal, ""); err != ws.ErrClosed {
+				t.Errorf("Close of client %d: %v", nobody, err)
+			}
+		}
+		p.write(text("a")) // and none of it was sent
+		p.expect(frame.Text, "a")
+		p.leave()
+		if err := s.Send("a", id); err != ws.ErrClosed {
+			t.Errorf("Send to who has left: %v", err)
+		}
+	})
+}
+
+// Info and Clients know what there is.
+func TestInfo(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, at setting) {
+		s := serve(t, at, &recorder{}, unlimited)
+		p, q := s.dial(t), s.dial(t)
+		q.id() // for a client may have its 101 before it is counted
+		wire := join(text("abc"), ping("p"), first(frame.Binary, "a"), last("b"), pong(""))
+		p.trickle(wire, len(wire))
+		p.expect(frame.Text, "abc")
+		p.expect(frame.Pong, "p")
+		p.expect(frame.Binary, "ab")
+		info, ok := s.Info(p.id())
+		want := ws.Traffic{BytesRead: uint64(len(wire)), FramesRead: 5, MessagesRead: 2, BytesSent: 5 + 3 + 4, FramesSent: 3, MessagesSent: 2}
+		if !ok || info.Traffic != want || !info.Closed.IsZero() || info.Code != 0 {
+			t.Errorf("Info: %+v, want %+v", info, want)
+		}
+		if age := time.Since(info.Connected); age < 0 || age > patience {
+			t.Errorf("connected %v ago", age)
+		}
+		clients := map[ws.ClientID]bool{}
+		for id := range s.Clients() {
+			clients[id] = true
+		}
+		if len(clients) != 2 || !clients[p.id()] || !clients[q.id()] || s.Len() != 2 {
+			t.Errorf("Clients: %v, Len: %d", clients, s.Len())
+		}
+		p.leave()
+		q.leave()
+	})
+}
+
+// Who exceeds a rate waits, and loses nothing: neither messages nor their order.
+func TestRates(t *testing.T) {
+	t.Parallel()
+	options := ws.Options{MaxFramesPerSecond: 5, AutoFrameSize: streaming, MaxBytesPerMinute: -1}
+	var wire []byte
+	for i := range 12 {
+		wire = append(wire, text(fmt.Sprint(i))...)
+	}
+	engines(t, func(t *testing.T, at setting) {
+		s := serve(t, at, &recorder{}, options)
+		for _, pieces := range []int{whole, behindHandshake, 7} {
+			t.Run((&row{section: "sent"}).title(pieces), func(t *testing.T) {
+				t.Parallel()
+				p, sent := (&row{send: wire}).begin(t, s, pieces)
+				sent()
+				for i := range 12 {
+					p.expect(frame.Text, fmt.Sprint(i))
+				}
+				p.write(text("again"))
+				p.expect(frame.Text, "again")
+				p.leave()
+			})
+		}
+		t.Run("a message being read", func(t *testing.T) {
+			t.Parallel()
+			p := s.dial(t)
+			p.write(join(first(frame.Text, filler(2000)), fragments(frame.Continuation, filler(80), 10), text("next")))
+			p.expect(frame.Text, filler(2000)+filler(80))
+			p.expect(frame.Text, "next")
+			p.leave()
+		})
+	})
+}
+
+// A handler that panics costs its client 1011 and a line in the log, no more.
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		method string
+		setup  func(*recorder, func())
+		send   []byte
+		code   ws.Code
+	}{
+		{"OnOpen", func(r *recorder, fail func()) { r.onOpen = func(ws.ClientID) { fail() } }, text("a"), ws.CodeInternalError},
+		{"OnData", func(r *recorder, fail func()) { r.onData = func(ws.ClientID, *ws.Message) { fail() } }, join(text("a"), text("b")), ws.CodeInternalError},
+		{"OnData", func(r *recorder, fail func()) {
+			r.onData = func(_ ws.ClientID, m *ws.Message) { m.Read(make([]byte, 10)); fail() }
+		}, first(frame.Text, filler(2*streaming)), ws.CodeInternalError},
+		{"OnClose", func(r *recorder, fail func()) { r.onClose = func(ws.ClientID, ws.Code, string) { fail() } }, closing(4000, ""), 4000},
+	}
+	engines(t, func(t *testing.T, at setting) {
+		for _, c := range cases {
+			var log lockedBuffer
+			options := streamingOptions()
+			options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			var once sync.Once
+			r := &recorder{}
+			c.setup(r, func() { once.Do(func() { panic("the handler's own fault") }) })
+			s := serve(t, at, r, options)
+			p := s.dial(t)
+			p.write(c.send)
+			p.expectClose(c.code)
+			p.expectEOF()
+			p.nc.Close()
+			p.awaitOnClose()
+			other := s.dial(t)
+			other.write(ping("alive"))
+			other.expect(frame.Pong, "alive")
+			other.leave()
+			s.stop(t)
+			if line := log.String(); strings.Count(line, "the handler's own fault") != 1 || !strings.Contains(line, "panic in "+c.method) {
+				t.Errorf("%s: the log says %q", c.method, line)
+			}
+		}
+	})
+}
+
+// lockedBuffer is a bytes.Buffer for several goroutines.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
