@@ -249,7 +249,7 @@ func deflateOffer(takeover bool) string {
 }
 
 // errDeflateAnswer fails the opening handshake of a client.
-var errDeflateAnswer = errors.New("ws: the server's Sec-WebSocket-Extensions is no answer to the offer (RFC 7692 §7)")
+var errDeflateAnswer = errors.New("the server's Sec-WebSocket-Extensions is no answer to the offer (RFC 7692 §7)")
 
 // checkDeflateAnswer returns the terms that a server chose for [deflateOffer].
 // Its error means to fail the connection: an extension that was not offered

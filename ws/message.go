@@ -9,15 +9,16 @@ import (
 // ErrMessageOver says that a Message was read after OnData returned.
 var ErrMessageOver = errors.New("ws: the message is over: read it before OnData returns")
 
-// CloseError is why the rest of a message cannot be read.
+// CloseError is why nothing more can be read: the code and reason of whoever
+// closed the connection first, CodeAbnormal if it was lost.
 type CloseError struct {
 	Code   Code
 	Reason string
 }
 
-// Error returns the reason and the code.
+// Error returns the code and the reason.
 func (e *CloseError) Error() string {
-	return fmt.Sprintf("ws: closed in the middle of a message: %s (%d)", e.Reason, e.Code)
+	return fmt.Sprintf("ws: closed with %v, reason %q", e.Code, e.Reason)
 }
 
 // Message is a message that a client sends. It is an io.Reader: a long one can
