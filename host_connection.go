@@ -56,6 +56,8 @@ func (c *connections) enter(conn net.Conn) (entered *connection, ok bool) {
 		return nil, false
 	}
 	c.accepted.Add(1)
+	// In Go 1.24, net/http waits for the first bytes without any limit.
+	conn.SetReadDeadline(time.Now().Add(c.options.ConnectionTimeout))
 	return entered, true
 }
 
@@ -156,9 +158,12 @@ type connection struct {
 	cork     *cork // not nil within gather
 }
 
-// countRequest reports whether the connection's last request has come.
-func (c *connection) countRequest() bool {
+// countRequest reports whether r is to be the connection's last request.
+func (c *connection) countRequest(r *http.Request) bool {
 	n := c.begin()
+	if n == 1 && r.ProtoMajor == 2 && r.TLS == nil {
+		c.SetReadDeadline(time.Time{}) // that of enter, which only HTTP/1 replaces
+	}
 	limit := int64(c.all.options.MaxRequestsPerConnection)
 	return limit > 0 && n >= limit
 }

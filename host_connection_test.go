@@ -255,6 +255,31 @@ func TestStalledBodiesFail(t *testing.T) {
 	}
 }
 
+// TestLongRequests keeps requests under way for longer than ConnectionTimeout.
+func TestLongRequests(t *testing.T) {
+	const timeout = 50 * time.Millisecond
+	s := runServer(t, Options{ConnectionTimeout: timeout}, new(Host).Expose("127.0.0.1", 0).Use(func(req *Request, res *Response) {
+		select {
+		case <-time.After(3 * timeout):
+			res.End("ok")
+		case <-req.Context().Done():
+			t.Errorf("%s: cut off", req.Proto)
+		}
+	}))
+	for name, set := range map[string]func(*http.Protocols){
+		"HTTP/1": func(p *http.Protocols) { p.SetHTTP1(true) },
+		"HTTP/2": func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
+	} {
+		tr := transport(set)
+		response, err := (&http.Client{Transport: tr}).Get("http://" + s.addr())
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		response.Body.Close()
+		tr.CloseIdleConnections()
+	}
+}
+
 func TestMethods(t *testing.T) {
 	method := func(req *Request, res *Response) { res.End(req.Method) }
 	s := runServer(t, Options{},

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestNothingIsHeldBack reads whole answers, of sizes around net/http's
@@ -126,4 +127,5 @@ func TestFailedUncorkEndsTheConnection(t *testing.T) {
 // nowhere is a connection from nowhere.
 type nowhere struct{ writes }
 
-func (*nowhere) RemoteAddr() net.Addr { return &net.UnixAddr{} }
+func (*nowhere) RemoteAddr() net.Addr            { return &net.UnixAddr{} }
+func (*nowhere) SetReadDeadline(time.Time) error { return nil }

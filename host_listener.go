@@ -215,5 +215,5 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // request (RFC 9112 §6.1 demands the close).
 func (l *listener) isLast(r *http.Request) bool {
 	c, ok := r.Context().Value(connectionKey{}).(*connection)
-	return ok && c.countRequest() || len(r.TransferEncoding) > 0 || l.service.stopping.Load()
+	return ok && c.countRequest(r) || len(r.TransferEncoding) > 0 || l.service.stopping.Load()
 }

@@ -25,11 +25,13 @@ func Run(hosts ...*Host) error { return (&Server{Hosts: hosts}).Run() }
 // that watches the process id, and a container's process 1, will take that for
 // the end of the program.
 func (s *Server) Run() error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // the next signal has its usual effect: it ends the process
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer close(signals)
+	defer signal.Stop(signals)
+	go stopOn(signals, cancel)
 	handOver := handOverSignals()
 	defer signal.Stop(handOver)
 	inherited, serving, err := inherit(3)
@@ -43,6 +45,16 @@ func (s *Server) Run() error {
 		serving()
 		go sv.handOverOn(ctx, handOver, cancel)
 	})
+}
+
+// stopOn stops gracefully at the first signal, and at once at the second.
+func stopOn(signals <-chan os.Signal, stop context.CancelCauseFunc) {
+	if _, open := <-signals; open {
+		stop(nil)
+	}
+	if _, open := <-signals; open {
+		os.Exit(1)
+	}
 }
 
 // errHandedOver is why a server stops whose successor has its sockets.

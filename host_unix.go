@@ -18,7 +18,7 @@ func openFilesLimit() int {
 		return 1000
 	}
 	files := int(min(uint64(limit.Cur), math.MaxInt32))
-	return max(1, files-max(64, files/10))
+	return max(1, files-min(max(64, files/10), 512))
 }
 
 // changeUser gives the process's privileges up for those of a user.

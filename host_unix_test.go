@@ -103,7 +103,7 @@ func TestRunStopsOnSignals(t *testing.T) {
 		name    string
 		hanging bool // with a request under way, whose end a second signal does not wait for
 		want    string
-	}{{"gracefully", false, "<nil>"}, {"at once", true, "signal: terminated"}} {
+	}{{"gracefully", false, "<nil>"}, {"at once", true, "exit status 1"}} {
 		t.Run(test.name, func(t *testing.T) {
 			cmd, line := startProgram(t, nil, environment)
 			if want := fmt.Sprintf("Listening on http://localhost:%d/\n", port); line != want {
