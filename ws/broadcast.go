@@ -158,8 +158,8 @@ func (c *conn) deliver(b *batch) {
 	}
 	c.take(b)
 	option := c.out.over(c.endpoint.options)
-	if c.stream != nil && option == "" {
-		option = c.stream.later.over(c.endpoint.options)
+	if w := c.streaming(); w != nil && option == "" {
+		option = w.later.over(c.endpoint.options)
 	}
 	if option != "" {
 		c.endpoint.counters.slow.Add(1)
@@ -211,7 +211,7 @@ func (c *conn) take(b *batch) {
 	bytes, messages := f.since(b.first, had)
 	c.sentData(messages)
 	switch {
-	case b.sealed && c.out == nil && c.stream == nil && !c.gathering:
+	case b.sealed && c.out == nil && c.streaming() == nil && !c.gathering:
 		c.sendShared(bytes, messages)
 	case b.sealed:
 		c.behind().share(bytes, messages)
@@ -223,8 +223,8 @@ func (c *conn) take(b *batch) {
 // behind is where messages wait: behind the one that is being streamed, if any.
 // c.mu is held.
 func (c *conn) behind() *outbox {
-	if c.stream != nil {
-		return c.stream.later
+	if w := c.streaming(); w != nil {
+		return w.later
 	}
 	return c.waiting()
 }

@@ -49,10 +49,15 @@ func (m *Message) startInflating() error {
 // windowOf is what the client's messages may refer to, nil without context
 // takeover (RFC 7692 §7.1.1).
 func (c *conn) windowOf() *slidingWindow {
-	if c.deflate.takeover() && c.window == nil {
-		c.window = new(slidingWindow)
+	if !c.deflate.takeover() {
+		return nil
 	}
-	return c.window
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.extras().window == nil {
+		c.extra.window = new(slidingWindow)
+	}
+	return c.extra.window
 }
 
 // payloadReader reads the compressed payload of a message under way.
@@ -95,7 +100,7 @@ func (m *Message) inflateRest() ([]byte, error) {
 // endInflating lets go of the inflater. What later messages may refer to has to
 // be known, whether the handler wanted it or not.
 func (m *Message) endInflating() {
-	if m.turn.conn.window != nil {
+	if m.turn.conn.deflate.takeover() {
 		io.Copy(io.Discard, readerFunc(m.readInflated))
 	}
 	m.reader.release()

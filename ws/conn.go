@@ -30,26 +30,19 @@ type conn struct {
 	id        ClientID
 
 	// Only the goroutine that runs the conn touches these.
-	in     *inbox         // a frame or message that is incomplete
-	window *slidingWindow // what the client's messages may refer to (RFC 7692 §7.1.1)
-	deaf   bool           // what still comes is discarded
-
-	subprotocol uint8 // index into Options.Subprotocols, from 1
-	deflate     deflateParams
+	in *inbox // a frame or message that is incomplete
 
 	closing atomic.Pointer[closing] // since a close frame was sent or received, or the connection lost
 
 	mu        sync.Mutex // guards all below, and changes of closing
 	out       *outbox    // what waits to be sent
-	stream    *Writer    // of a message that is being sent piece by piece
-	topics    *[]subscription
-	delivered uint64 // how many of the endpoint's broadcasts are behind us
+	extra     *extra     // what few conns need
+	delivered uint64     // how many of the endpoint's broadcasts are behind us
 
 	traffic       Traffic
 	minuteMark    uint64 // traffic.BytesRead when the minute began
 	secondMark    uint32 // traffic.FramesRead when the second began, its low bits
-	minute        uint32 // when it began; this and the following in seconds of endpoint.clock
-	opened        uint32
+	opened        uint32 // this and the following in seconds of endpoint.clock
 	lastRead      uint32
 	lastSent      uint32
 	lastDataRead  uint32
@@ -60,6 +53,34 @@ type conn struct {
 	gatherPending bool   // and is on the list of those that may not take long
 	paused        bool   // reading stopped because of a rate
 	ended         bool   // OnClose has been or is being called
+
+	subprotocol uint8 // index into Options.Subprotocols, from 1; never changes
+	deflate     deflateParams
+	deaf        bool // what still comes is discarded; who runs the conn knows
+}
+
+// extra is what few conns need.
+type extra struct {
+	stream *Writer        // of a message that is being sent piece by piece
+	topics []subscription //
+	window *slidingWindow // what the client's messages may refer to (RFC 7692 §7.1.1)
+	wake   chan struct{}  // for a handler that waits for bytes
+}
+
+// extras returns c.extra, made when there is none. c.mu is held.
+func (c *conn) extras() *extra {
+	if c.extra == nil {
+		c.extra = new(extra)
+	}
+	return c.extra
+}
+
+// streaming returns the Writer that is open, if any. c.mu is held.
+func (c *conn) streaming() *Writer {
+	if c.extra == nil {
+		return nil
+	}
+	return c.extra.stream
 }
 
 // closing is what is known about the end of a connection.
@@ -105,7 +126,7 @@ func sendFrame[T string | []byte](c *conn, h frame.Header, payload T, direct []b
 // waitForTurn returns when a message may be queued. c.mu is held, but not while
 // it waits.
 func (c *conn) waitForTurn() error {
-	for c.stream != nil {
+	for c.streaming() != nil {
 		if err := c.waitForStream(); err != nil {
 			return err
 		}
@@ -230,7 +251,7 @@ func (c *conn) sayClose(code Code, reason string, how *closing) {
 	}
 	payload := frame.AppendClose(nil, code, reason)
 	c.closing.Store(how)
-	c.stream.cut()
+	c.streaming().cut()
 	c.waiting().wakeSenders()
 	c.sendControl(frame.Close, payload)
 }
@@ -258,7 +279,7 @@ func (c *conn) abandon(code Code, reason string) {
 	if c.out != nil {
 		c.out.wakeSenders()
 	}
-	c.stream.cut()
+	c.streaming().cut()
 	c.discard()
 	c.transport.interrupt()
 }
@@ -273,7 +294,7 @@ func (c *conn) end() {
 		c.closing.Store(how)
 	}
 	c.ended = true
-	c.stream.cut()
+	c.streaming().cut()
 	c.discard()
 	if c.out != nil {
 		c.out.wakeSenders()

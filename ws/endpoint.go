@@ -19,6 +19,7 @@ type Endpoint struct {
 	epoch       time.Time
 	clock       atomic.Uint32 // seconds since epoch, as of the last sweep
 	busy        atomic.Int32  // goroutines in the middle of turns
+	engine      engine
 	table       table
 	feed        feed
 	soon        soon
@@ -205,14 +206,19 @@ func (e *Endpoint) Clients() iter.Seq[ClientID] {
 // Len returns how many clients there are.
 func (e *Endpoint) Len() int { return int(e.table.length.Load()) }
 
-// opened makes a conn known. The clients' clock runs from now on.
-func (e *Endpoint) opened(c *conn) {
-	e.startSweeping()
-	now := e.clock.Load()
-	c.endpoint, c.opened, c.minute, c.lastRead = e, now, now, now
+// opened makes a conn known and sends its 101: in this order, so that a client
+// that has its 101 gets whatever is broadcast from then on.
+func (e *Endpoint) opened(c *conn, o *arrival) {
+	now := e.seconds()
+	e.clock.Store(now)
+	c.endpoint, c.opened, c.lastRead = e, now, now
+	c.subprotocol, c.deflate = o.subprotocol, o.deflate
+	c.mu.Lock()
 	c.delivered = e.feed.count.Load()
 	e.table.add(c)
-	e.startSweeping() // once more: a sweep that found nobody meanwhile was the last
+	c.greet(o.reply)
+	c.mu.Unlock()
+	e.startSweeping() // only now: a sweep that finds nobody is the last
 	e.counters.accepted.Add(1)
 	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: opened", slog.Uint64("client", uint64(c.id)))
 }

@@ -48,11 +48,9 @@ type task struct {
 // socket is a conn of the epoll engine.
 type socket struct {
 	conn
-	engine  *engine
 	fd      int32 // -1 once closed: conn.mu guards it for those who write
 	state   atomic.Uint32
-	wake    chan struct{} // made when a handler waits for bytes
-	release func()        // tells the listener that the connection is over
+	release func() // tells the listener that the connection is over
 }
 
 // The bits of socket.state.
@@ -74,7 +72,7 @@ const socketEvents = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | s
 const maxReads = 4
 
 // adopt takes a connection from package net, if it is a socket.
-func (g *engine) adopt(e *Endpoint, nc net.Conn, a *agreement, o *arrival) bool {
+func (g *engine) adopt(e *Endpoint, nc net.Conn, o *arrival) bool {
 	g.once.Do(func() { g.start(e) })
 	if g.err != nil {
 		return false
@@ -91,11 +89,10 @@ func (g *engine) adopt(e *Endpoint, nc net.Conn, a *agreement, o *arrival) bool 
 		return false
 	}
 	plain.Close()
-	s := &socket{engine: g, fd: int32(fd), release: release}
+	s := &socket{fd: int32(fd), release: release}
 	s.transport = s
-	s.subprotocol, s.deflate = a.subprotocol, a.deflate
 	s.state.Store(running)
-	e.opened(&s.conn)
+	e.opened(&s.conn, o)
 	g.schedule(task{s, o})
 	return true
 }
@@ -148,16 +145,13 @@ func (g *engine) stop() {
 // reports whether the socket is to be run again.
 func (s *socket) open(t *turn, o *arrival) (again bool) {
 	t.begin(&s.conn)
+	err := s.watch() // before a handler waits for the rest of a message
 	s.onOpen(o.opener)
-	var err error
-	if len(o.early) > 0 {
+	if err == nil && len(o.early) > 0 {
 		t.direct = false
 		err = ignorePause(t.received(o.early))
 	}
 	t.finish()
-	if err == nil {
-		err = s.watch()
-	}
 	if err != nil {
 		s.close()
 		return false
@@ -169,7 +163,7 @@ func (s *socket) open(t *turn, o *arrival) (again bool) {
 // watch asks for the socket's events.
 func (s *socket) watch() error {
 	event := syscall.EpollEvent{Events: socketEvents, Fd: int32(uint32(s.id)), Pad: int32(s.id >> 32)}
-	return syscall.EpollCtl(s.engine.fd, syscall.EPOLL_CTL_ADD, int(s.fd), &event)
+	return syscall.EpollCtl(s.endpoint.engine.fd, syscall.EPOLL_CTL_ADD, int(s.fd), &event)
 }
 
 // work runs sockets, and waits for events when nobody else does.
@@ -214,7 +208,7 @@ func (g *engine) next() (next task, ok bool) {
 		g.queue, g.head = g.queue[:0], 0
 		return next, false
 	}
-	if g.round <= 0 && !g.waiting {
+	if g.round <= 0 && !g.waiting && !g.stopped {
 		return next, false
 	}
 	g.round--
@@ -332,7 +326,7 @@ func (s *socket) mark(bits uint32) bool {
 			continue
 		}
 		if old&parked != 0 {
-			s.wake <- struct{}{}
+			s.extra.wake <- struct{}{}
 		}
 		return old&running == 0
 	}
@@ -385,6 +379,12 @@ func (s *socket) readAll(t *turn) error {
 		case err != nil && err != syscall.EAGAIN:
 			return err
 		case err == syscall.EAGAIN, n < len(space) && before&hangup == 0:
+			if t.mustPause() { // there may be a stash
+				return errPaused
+			}
+			if t.in.stash != nil {
+				return errPaused
+			}
 			if s.deaf && s.peerIsDone() {
 				s.state.Or(drained)
 			}
@@ -418,9 +418,7 @@ func (s *socket) readNow(p []byte) (int, error) {
 
 // read waits for bytes, for a handler that wants more of a message.
 func (s *socket) read(p []byte) (int, error) {
-	if s.wake == nil {
-		s.wake = make(chan struct{}, 1)
-	}
+	wake := s.waker()
 	for {
 		before := s.state.And(^uint32(pending))
 		n, err := s.readNow(p)
@@ -436,11 +434,21 @@ func (s *socket) read(p []byte) (int, error) {
 				break
 			}
 			if s.state.CompareAndSwap(old, old|parked) {
-				<-s.wake
+				<-wake
 				break
 			}
 		}
 	}
+}
+
+// waker is what wakes a handler that waits for bytes.
+func (s *socket) waker() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.extras().wake == nil {
+		s.extra.wake = make(chan struct{}, 1)
+	}
+	return s.extra.wake
 }
 
 // close ends the connection. Only who runs it calls it, once.
@@ -526,6 +534,6 @@ func (s *socket) interrupt() {
 // resume runs a socket that paused.
 func (s *socket) resume() {
 	if s.mark(pending) {
-		s.engine.schedule(task{socket: s})
+		s.endpoint.engine.schedule(task{socket: s})
 	}
 }

@@ -17,7 +17,6 @@ import (
 // http.Handler too, and can be mounted on any http.ServeMux.
 type Gateway struct {
 	endpoint Endpoint
-	engine   engine
 	entering sync.WaitGroup // handshakes that are accepted, but no clients yet
 
 	mu       sync.Mutex // guards all below
@@ -130,26 +129,28 @@ func (g *Gateway) upgrade(req *aerys.Request, res *aerys.Response, a *agreement,
 		g.endpoint.refuse(req, res, &refusal{http.StatusInternalServerError, "the connection cannot be taken over"})
 		return
 	}
-	early, err := g.endpoint.takeOver(nc, buffered.Reader, a, header)
-	if err != nil {
-		nc.Close()
-		return
+	o := &arrival{agreement: a, opener: opener, reply: g.endpoint.appendSwitch(getBuffer(512), a, header)}
+	if n := buffered.Reader.Buffered(); n > 0 {
+		early, _ := buffered.Reader.Peek(n)
+		o.early = append(o.early, early...)
 	}
-	g.adopt(nc, a, &arrival{opener, early})
+	g.adopt(nc, o)
 }
 
 // arrival is what a new connection begins with.
 type arrival struct {
+	*agreement
 	opener opener
+	reply  []byte // the 101, from getBuffer
 	early  []byte // what the client sent behind its handshake
 }
 
 // adopt gives the connection to an engine.
-func (g *Gateway) adopt(nc net.Conn, a *agreement, o *arrival) {
-	if g.endpoint.options.Engine != EnginePortable && g.engine.adopt(&g.endpoint, nc, a, o) {
+func (g *Gateway) adopt(nc net.Conn, o *arrival) {
+	if g.endpoint.options.Engine != EnginePortable && g.endpoint.engine.adopt(&g.endpoint, nc, o) {
 		return
 	}
-	adoptPortable(&g.endpoint, nc, a, o)
+	adoptPortable(&g.endpoint, nc, o)
 }
 
 func (g *Gateway) isStopped() bool {
@@ -193,7 +194,7 @@ func (g *Gateway) Stop(ctx context.Context) error {
 		defer cancel()
 		e.gone(dropping)
 	}
-	g.engine.stop()
+	e.engine.stop()
 	return nil
 }
 

@@ -1,12 +1,10 @@
 package ws
 
 import (
-	"bufio"
 	"crypto/sha1"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -234,17 +232,4 @@ func reservedField(name string) bool {
 		return true
 	}
 	return false
-}
-
-// takeOver writes the 101 on a hijacked connection, and returns what the client
-// has sent already.
-func (e *Endpoint) takeOver(nc net.Conn, buffered *bufio.Reader, a *agreement, header http.Header) (early []byte, err error) {
-	if n := buffered.Buffered(); n > 0 {
-		sent, _ := buffered.Peek(n)
-		early = append(early, sent...)
-	}
-	p := e.appendSwitch(getBuffer(512), a, header)
-	_, err = nc.Write(p)
-	putBuffer(p)
-	return early, err
 }

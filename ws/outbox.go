@@ -173,6 +173,18 @@ func (c *conn) flush() {
 	c.flushed()
 }
 
+// greet sends the 101, which is not counted. A failure shows when the conn is
+// read. c.mu is held.
+func (c *conn) greet(reply []byte) {
+	n, _ := c.transport.tryWrite(reply)
+	if n < len(reply) {
+		c.traffic.BytesSent -= uint64(len(reply) - n)
+		c.waiting().copy(reply[n:], 0)
+		c.transport.full()
+	}
+	putBuffer(reply)
+}
+
 // wrote accounts for n sent bytes. c.mu is held.
 func (c *conn) wrote(n int) {
 	if n == 0 {

@@ -17,12 +17,11 @@ type stream struct {
 }
 
 // adoptPortable runs a connection on the portable engine.
-func adoptPortable(e *Endpoint, nc net.Conn, a *agreement, o *arrival) {
+func adoptPortable(e *Endpoint, nc net.Conn, o *arrival) {
 	s := &stream{net: nc}
 	s.transport, s.drainer = s, s.drain
-	s.subprotocol, s.deflate = a.subprotocol, a.deflate
 	s.ready.init(s)
-	e.opened(&s.conn)
+	e.opened(&s.conn, o)
 	go s.run(o)
 }
 
@@ -142,9 +141,9 @@ func (s *stream) drain() {
 	}
 	o.writing = true
 	for len(o.segments) > 0 && !c.ended {
-		first := o.segments[0]
+		waits := o.segments[0].bytes[o.segments[0].sent:]
 		c.mu.Unlock()
-		n, err := s.net.Write(first.bytes[first.sent:])
+		n, err := s.net.Write(waits[:min(len(waits), bufferSize)]) // in pieces, so that progress shows
 		c.mu.Lock()
 		c.wrote(n)
 		if err != nil {

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"encoding/binary"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -74,7 +75,10 @@ type sweeper struct {
 	mu      sync.Mutex
 	running bool
 	passed  chan struct{} // closed by the next sweep
-	count   uint32
+	minute  uint32        // when it began, for Options.MaxBytesPerMinute
+
+	accepted uint64 // clients so far, as of the last sweep
+	settled  int64  // clients when memory was last given back
 }
 
 const sweepPeriod = time.Second
@@ -92,12 +96,17 @@ func (e *Endpoint) startSweeping() {
 
 // sweep checks every client, as long as there are any.
 func (e *Endpoint) sweep() {
-	e.clock.Store(e.seconds())
-	e.table.each(func(c *conn) bool { c.sweep(); return true })
 	s := &e.sweeper
+	now := e.seconds()
+	e.clock.Store(now)
+	newMinute := now-s.minute >= 60
+	if newMinute {
+		s.minute = now
+	}
+	e.table.each(func(c *conn) bool { c.sweep(newMinute); return true })
+	s.settle(e.counters.accepted.Load(), e.table.length.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count++
 	if s.passed != nil {
 		close(s.passed)
 		s.passed = nil
@@ -105,6 +114,19 @@ func (e *Endpoint) sweep() {
 	s.running = e.table.length.Load() > 0
 	if s.running {
 		time.AfterFunc(sweepPeriod, e.sweep)
+	}
+}
+
+// settle gives memory back when a rush of handshakes is over. Each leaves some
+// 20 KB behind, a hundred times what an idle client needs, and the heap has
+// grown to suit. It takes a doubling of the clients: that is a few collections
+// in a process's life.
+func (s *sweeper) settle(accepted uint64, clients int64) {
+	calm := accepted == s.accepted
+	s.accepted = accepted
+	if calm && clients >= 1000 && clients >= 2*s.settled {
+		s.settled = clients
+		go debug.FreeOSMemory()
 	}
 }
 
@@ -122,7 +144,7 @@ func (e *Endpoint) nextSweep() <-chan struct{} {
 func (e *Endpoint) seconds() uint32 { return uint32(time.Since(e.epoch) / time.Second) }
 
 // sweep does what is due for one client.
-func (c *conn) sweep() {
+func (c *conn) sweep(newMinute bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.endpoint
@@ -134,8 +156,8 @@ func (c *conn) sweep() {
 		return
 	}
 	c.secondMark = uint32(c.traffic.FramesRead)
-	if now-c.minute >= 60 {
-		c.minute, c.minuteMark = now, c.traffic.BytesRead
+	if newMinute {
+		c.minuteMark = c.traffic.BytesRead
 	}
 	if frames, bytes := c.allowance(); c.paused && frames > 0 && bytes > 0 {
 		c.paused = false

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"slices"
 	"sync"
 	"unicode/utf8"
 
@@ -33,8 +34,8 @@ func (t *topic) each(deliver func(c *conn)) { t.roster.spread(deliver) }
 // subscription returns the index of a topic among c's, or -1. Whoever calls it
 // holds c.mu.
 func (c *conn) subscription(t *topic) int {
-	if c.topics != nil {
-		for i, s := range *c.topics {
+	if c.extra != nil {
+		for i, s := range c.extra.topics {
 			if s.topic == t {
 				return i
 			}
@@ -73,10 +74,7 @@ func (e *Endpoint) Subscribe(id ClientID, name string) error {
 	slot := t.roster.reserve()
 	t.roster.slot(slot).Store(c)
 	t.members++
-	if c.topics == nil {
-		c.topics = new([]subscription)
-	}
-	*c.topics = append(*c.topics, subscription{t, slot})
+	c.extras().topics = append(c.extras().topics, subscription{t, slot})
 	return nil
 }
 
@@ -94,10 +92,8 @@ func (e *Endpoint) Unsubscribe(id ClientID, name string) error {
 	defer e.topics.mu.Unlock()
 	t := e.topics.byName[name]
 	if i := c.subscription(t); t != nil && i >= 0 {
-		e.leave((*c.topics)[i])
-		last := len(*c.topics) - 1
-		(*c.topics)[i] = (*c.topics)[last]
-		*c.topics = (*c.topics)[:last]
+		e.leave(c.extra.topics[i])
+		c.extra.topics = slices.Delete(c.extra.topics, i, i+1)
 	}
 	return nil
 }
@@ -114,15 +110,15 @@ func (e *Endpoint) leave(s subscription) {
 func (e *Endpoint) unsubscribeAll(c *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.topics == nil {
+	if c.extra == nil {
 		return
 	}
 	e.topics.mu.Lock()
 	defer e.topics.mu.Unlock()
-	for _, s := range *c.topics {
+	for _, s := range c.extra.topics {
 		e.leave(s)
 	}
-	c.topics = nil
+	c.extra.topics = nil
 }
 
 // Topics returns the topics that a client is subscribed to, in no order.
@@ -133,11 +129,11 @@ func (e *Endpoint) Topics(id ClientID) []string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.topics == nil {
+	if c.extra == nil {
 		return nil
 	}
-	names := make([]string, 0, len(*c.topics))
-	for _, s := range *c.topics {
+	names := make([]string, 0, len(c.extra.topics))
+	for _, s := range c.extra.topics {
 		names = append(names, s.topic.name)
 	}
 	return names

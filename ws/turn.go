@@ -72,7 +72,7 @@ func (t *turn) finish() {
 func (t *turn) publish(goOn bool) {
 	c := t.conn
 	c.mu.Lock()
-	if t.read.BytesRead > 0 {
+	if t.read.BytesRead > 0 || t.read.FramesRead > 0 {
 		c.traffic.add(&t.read)
 		c.lastRead = c.endpoint.clock.Load()
 		if t.read.MessagesRead > 0 {
@@ -227,9 +227,7 @@ func (t *turn) await() (piece []byte, err error) {
 		case ok && err == nil:
 			return piece, nil
 		case errors.Is(err, errPaused):
-			t.publish(true)
-			t.conn.waitWhilePaused()
-			t.publish(true)
+			t.pause()
 		case err != nil:
 			t.failed(err)
 		default:
@@ -239,11 +237,24 @@ func (t *turn) await() (piece []byte, err error) {
 	return nil, t.conn.closeError()
 }
 
+// pause waits until the client may send more.
+func (t *turn) pause() {
+	t.publish(true)
+	t.conn.waitWhilePaused()
+	t.publish(true)
+}
+
 // gather waits for the rest of the message under way and keeps it.
 func (t *turn) gather() error {
 	in := t.in
+	if t.err != nil {
+		return t.conn.closeError()
+	}
 	for !in.complete() {
 		if space := t.space(); t.direct && len(t.rest) == 0 {
+			if t.mustPause() {
+				t.pause()
+			}
 			p := t.wait(space)
 			in.gathered = in.gathered[:len(in.gathered)+len(p)]
 			if err := t.take(p); err != nil {

@@ -51,7 +51,7 @@ func (e *Endpoint) Writer(id ClientID, binary bool) (*Writer, error) {
 		w.header.Rsv, w.deflater = rsv1, newDeflater(frameWriter{w}, e.options.CompressionLevel)
 	}
 	w.later = outboxes.Get().(*outbox)
-	c.stream = w
+	c.extras().stream = w
 	return w, nil
 }
 
@@ -94,7 +94,7 @@ func (w *Writer) Close() error {
 		c.fail(CodeInternalError, "the server could not complete a message")
 	}
 	c.mu.Lock()
-	c.stream.cut()
+	c.streaming().cut()
 	c.mu.Unlock()
 	putBuffer(w.frame)
 	w.conn, w.frame = nil, nil
@@ -150,7 +150,7 @@ func (w *Writer) cut() {
 		return
 	}
 	c, later := w.conn, w.later
-	c.stream, w.later = nil, nil
+	c.extra.stream, w.later = nil, nil
 	if c.closing.Load() == nil && later.messages > 0 {
 		c.waiting().take(later)
 		c.afterAppend()
@@ -161,7 +161,7 @@ func (w *Writer) cut() {
 
 // waitForStream waits until no Writer is open. c.mu is held, but not meanwhile.
 func (c *conn) waitForStream() error {
-	done := c.stream.done
+	done := c.streaming().done
 	c.mu.Unlock()
 	timeout := time.NewTimer(c.endpoint.options.WriteTimeout)
 	defer timeout.Stop()
