@@ -28,8 +28,11 @@ func TestProgram(t *testing.T) {
 		return
 	}
 	server := program(address)
-	server.Options.User = os.Getenv("TEST_PROGRAM_USER")
-	if err := server.Run(); err != nil {
+	run := func() error { return Run(server.Hosts...) }
+	if server.Options.User = os.Getenv("TEST_PROGRAM_USER"); server.Options.User != "" {
+		run = server.Run
+	}
+	if err := run(); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
