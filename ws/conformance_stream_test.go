@@ -113,7 +113,7 @@ func TestReading(t *testing.T) {
 				r.endpoint.Send(got, id)
 			}
 			s := serve(t, at, r, streamingOptions())
-			for _, pieces := range []int{whole, behindHandshake, 997} {
+			for _, pieces := range []int{whole, behindHandshake, 2003} {
 				t.Run((&row{section: habit.name}).title(pieces), func(t *testing.T) {
 					testReading(t, s, pieces, habit.want)
 				})

@@ -59,10 +59,14 @@ const (
 // ways returns in which ways a row is sent. Long ones are cut less finely.
 func (r *row) ways() []int {
 	switch n := len(r.send); {
-	case n <= 400:
+	case n <= 40:
 		return []int{whole, behindHandshake, 1}
-	case n <= 1<<20:
+	case n <= 400:
+		return []int{whole, behindHandshake, 3}
+	case n <= 70000:
 		return []int{whole, behindHandshake, 997}
+	case n <= 1<<20:
+		return []int{whole, behindHandshake, 9973}
 	}
 	return []int{whole}
 }
