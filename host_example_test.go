@@ -70,7 +70,7 @@ func ExampleServer() {
 // accessLog tells a log about every answer.
 func accessLog(logger *slog.Logger) aerys.Middleware {
 	return func(next aerys.Handler) aerys.Handler {
-		return handler(func(req *aerys.Request, res *aerys.Response) {
+		return aerys.HandlerFunc(func(req *aerys.Request, res *aerys.Response) {
 			began := time.Now()
 			next.Serve(req, res)
 			status := res.Status()
@@ -82,11 +82,6 @@ func accessLog(logger *slog.Logger) aerys.Middleware {
 		})
 	}
 }
-
-// handler makes an aerys.Handler of a function.
-type handler func(*aerys.Request, *aerys.Response)
-
-func (h handler) Serve(req *aerys.Request, res *aerys.Response) { h(req, res) }
 
 // What comes first sees everything: here the log, with slog's care for what
 // clients put into a path.
