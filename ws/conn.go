@@ -39,9 +39,9 @@ type conn struct {
 	extra     *extra     // what few conns need
 	delivered uint64     // how many of the endpoint's broadcasts are behind us
 
-	traffic       Traffic
-	minuteMark    uint64 // traffic.BytesRead when the minute began
-	secondMark    uint32 // traffic.FramesRead when the second began, its low bits
+	tally         tally
+	minuteMark    uint32 // tally[bytesRead] when the minute began
+	secondMark    uint32 // tally[framesRead] when the second began
 	opened        uint32 // this and the following in seconds of endpoint.clock
 	lastRead      uint32
 	lastSent      uint32
@@ -65,6 +65,8 @@ type extra struct {
 	topics []subscription //
 	window *slidingWindow // what the client's messages may refer to (RFC 7692 §7.1.1)
 	wake   chan struct{}  // for a handler that waits for bytes
+
+	carried tally // the upper halves of conn.tally
 }
 
 // extras returns c.extra, made when there is none. c.mu is held.
@@ -169,8 +171,8 @@ func (c *conn) sendDirect(h frame.Header, payload []byte) error {
 
 // sentData counts n data messages of one frame each. c.mu is held.
 func (c *conn) sentData(n int) {
-	c.traffic.FramesSent += uint64(n)
-	c.traffic.MessagesSent += uint64(n)
+	c.count(framesSent, uint64(n))
+	c.count(messagesSent, uint64(n))
 	c.lastDataSent = c.endpoint.clock.Load()
 }
 
@@ -192,7 +194,7 @@ func (c *conn) afterAppend() {
 // sendControl queues a control frame. c.mu is held.
 func (c *conn) sendControl(opcode frame.Opcode, payload []byte) {
 	appendFrame(c.waiting(), frame.Header{Fin: true, Opcode: opcode}, payload)
-	c.traffic.FramesSent++
+	c.count(framesSent, 1)
 	c.afterAppend()
 }
 
@@ -299,7 +301,7 @@ func (c *conn) end() {
 	if c.out != nil {
 		c.out.wakeSenders()
 	}
-	traffic := c.traffic
+	traffic := c.traffic()
 	c.mu.Unlock()
 	c.endpoint.unsubscribeAll(c)
 	if c.in != nil {

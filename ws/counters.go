@@ -84,7 +84,8 @@ func (e *Endpoint) state() State {
 		if c.ended {
 			return true // counted among those that are gone
 		}
-		state.Traffic.add(&c.traffic)
+		traffic := c.traffic()
+		state.Traffic.add(&traffic)
 		if c.out != nil {
 			state.Queued += int64(c.out.size)
 		}

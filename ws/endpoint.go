@@ -28,22 +28,6 @@ type Endpoint struct {
 	counters    counters
 }
 
-// Traffic counts what went over a connection. Frames include control frames,
-// bytes include frame headers; messages are data messages.
-type Traffic struct {
-	BytesRead, FramesRead, MessagesRead uint64
-	BytesSent, FramesSent, MessagesSent uint64
-}
-
-func (t *Traffic) add(more *Traffic) {
-	t.BytesRead += more.BytesRead
-	t.FramesRead += more.FramesRead
-	t.MessagesRead += more.MessagesRead
-	t.BytesSent += more.BytesSent
-	t.FramesSent += more.FramesSent
-	t.MessagesSent += more.MessagesSent
-}
-
 // Info is what is known about a client. Times are in steps of a second, and
 // zero for what has not happened.
 type Info struct {
@@ -169,7 +153,7 @@ func (e *Endpoint) Info(id ClientID) (Info, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	info := Info{
-		Traffic:      c.traffic,
+		Traffic:      c.traffic(),
 		Connected:    e.epoch.Add(time.Duration(c.opened) * time.Second),
 		LastRead:     e.at(c.lastRead),
 		LastSent:     e.at(c.lastSent),

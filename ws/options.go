@@ -38,7 +38,7 @@ type Options struct {
 	// of empty ones ends: closed with 1008. Default 8192.
 	MaxFramesPerMessage int
 	// MaxBytesPerMinute bounds what is read from one client; reading of it
-	// pauses until the minute is over. Default 8 MiB.
+	// pauses until the minute is over. Default 8 MiB; above 4 GiB it is none.
 	MaxBytesPerMinute int64
 	// MaxFramesPerSecond bounds the frames read from one client; reading of
 	// it pauses until the second is over. Default 100.
@@ -114,6 +114,9 @@ func (o Options) withDefaults() *Options {
 	o.MaxMessageSize = limit(o.MaxMessageSize, 2<<20, math.MaxInt64)
 	o.MaxFramesPerMessage = limit(o.MaxFramesPerMessage, 8192, math.MaxInt)
 	o.MaxBytesPerMinute = limit(o.MaxBytesPerMinute, 8<<20, math.MaxInt64)
+	if o.MaxBytesPerMinute > math.MaxUint32 {
+		o.MaxBytesPerMinute = math.MaxInt64
+	}
 	o.MaxFramesPerSecond = limit(o.MaxFramesPerSecond, 100, math.MaxInt)
 	o.AutoFrameSize = limit(o.AutoFrameSize, 64<<10-9, math.MaxInt)
 	o.HeartbeatPeriod = limit(o.HeartbeatPeriod, 10*time.Second, math.MaxInt64)

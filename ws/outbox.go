@@ -10,12 +10,13 @@ import (
 // outbox is what waits to be sent to one client, oldest first. A conn has one
 // only while something waits; conn.mu guards it.
 type outbox struct {
-	segments []segment
-	size     int // bytes not yet sent
-	messages int // frames not yet sent as a whole
-	progress uint32
-	writing  bool          // a goroutine writes outside conn.mu
-	room     chan struct{} // closed when senders that wait may look again
+	segments  []segment
+	size      int // bytes not yet sent
+	messages  int // frames not yet sent as a whole
+	progress  uint32
+	uncounted int           // bytes of the handshake
+	writing   bool          // a goroutine writes outside conn.mu
+	room      chan struct{} // closed when senders that wait may look again
 }
 
 // segment is a run of whole frames, of which the first may be partly sent.
@@ -178,8 +179,8 @@ func (c *conn) flush() {
 func (c *conn) greet(reply []byte) {
 	n, _ := c.transport.tryWrite(reply)
 	if n < len(reply) {
-		c.traffic.BytesSent -= uint64(len(reply) - n)
 		c.waiting().copy(reply[n:], 0)
+		c.out.uncounted = len(reply) - n
 		c.transport.full()
 	}
 	putBuffer(reply)
@@ -190,7 +191,9 @@ func (c *conn) wrote(n int) {
 	if n == 0 {
 		return
 	}
-	c.sentBytes(n)
+	uncounted := min(n, c.out.uncounted)
+	c.out.uncounted -= uncounted
+	c.sentBytes(n - uncounted)
 	c.out.progress = c.lastSent
 	c.out.sent(n)
 	if c.out.over(c.endpoint.options) == "" {
@@ -200,7 +203,7 @@ func (c *conn) wrote(n int) {
 
 // sentBytes counts n bytes. c.mu is held.
 func (c *conn) sentBytes(n int) {
-	c.traffic.BytesSent += uint64(n)
+	c.count(bytesSent, uint64(n))
 	c.lastSent = c.endpoint.clock.Load()
 }
 

@@ -155,9 +155,9 @@ func (c *conn) sweep(newMinute bool) {
 		}
 		return
 	}
-	c.secondMark = uint32(c.traffic.FramesRead)
+	c.secondMark = c.tally[framesRead]
 	if newMinute {
-		c.minuteMark = c.traffic.BytesRead
+		c.minuteMark = c.tally[bytesRead]
 	}
 	if frames, bytes := c.allowance(); c.paused && frames > 0 && bytes > 0 {
 		c.paused = false
@@ -226,8 +226,8 @@ func (c *conn) ponged(payload []byte) {
 // pause. c.mu is held.
 func (c *conn) allowance() (frames, bytes int64) {
 	options := c.endpoint.options
-	return int64(options.MaxFramesPerSecond) - int64(uint32(c.traffic.FramesRead)-c.secondMark),
-		options.MaxBytesPerMinute - int64(c.traffic.BytesRead-c.minuteMark)
+	return int64(options.MaxFramesPerSecond) - int64(c.tally[framesRead]-c.secondMark),
+		options.MaxBytesPerMinute - int64(c.tally[bytesRead]-c.minuteMark)
 }
 
 // mayRead reports whether the client has not used up a rate.

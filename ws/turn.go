@@ -73,7 +73,9 @@ func (t *turn) publish(goOn bool) {
 	c := t.conn
 	c.mu.Lock()
 	if t.read.BytesRead > 0 || t.read.FramesRead > 0 {
-		c.traffic.add(&t.read)
+		c.count(bytesRead, t.read.BytesRead)
+		c.count(framesRead, t.read.FramesRead)
+		c.count(messagesRead, t.read.MessagesRead)
 		c.lastRead = c.endpoint.clock.Load()
 		if t.read.MessagesRead > 0 {
 			c.lastDataRead = c.lastRead

@@ -132,9 +132,9 @@ func (w *Writer) send(final bool) error {
 	}
 	w.header.Fin = final
 	appendFrame(c.waiting(), w.header, w.frame)
-	c.traffic.FramesSent++
+	c.count(framesSent, 1)
 	if final {
-		c.traffic.MessagesSent++
+		c.count(messagesSent, 1)
 		c.lastDataSent = c.endpoint.clock.Load()
 	}
 	c.afterAppend()
