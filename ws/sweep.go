@@ -2,6 +2,7 @@ package ws
 
 import (
 	"encoding/binary"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -126,7 +127,10 @@ func (s *sweeper) settle(accepted uint64, clients int64) {
 	s.accepted = accepted
 	if calm && clients >= 1000 && clients >= 2*s.settled {
 		s.settled = clients
-		go debug.FreeOSMemory()
+		go func() {
+			runtime.GC() // pools let go in two steps
+			debug.FreeOSMemory()
+		}()
 	}
 }
 
