@@ -304,6 +304,7 @@ func (s *socket) notify(events uint32) bool {
 	if events&syscall.EPOLLOUT != 0 && s.state.Load()&blocked != 0 {
 		s.mu.Lock()
 		s.state.And(^uint32(blocked))
+		s.gathering = false // a handler that takes long does not hold this back
 		s.flush()
 		s.mu.Unlock()
 	}
