@@ -68,9 +68,6 @@ const (
 // write that found the socket full.
 const socketEvents = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | syscall.EPOLLET&(1<<32-1)
 
-// maxReads is after how many reads a connection lets others go first.
-const maxReads = 4
-
 // adopt takes a connection from package net, if it is a socket.
 func (g *engine) adopt(e *Endpoint, nc net.Conn, o *arrival) bool {
 	g.once.Do(func() { g.start(e) })

@@ -5,31 +5,72 @@ import (
 	"time"
 )
 
-// stream is a conn of the portable engine: a net.Conn and one goroutine, which
-// holds no buffer while it waits.
+// stream is a conn of the portable engine: a net.Conn and one goroutine. While
+// it waits it holds no buffer, and it is one that has not run a handler: a
+// stack that has grown stays so.
 type stream struct {
 	conn
-	net   net.Conn
-	ready readiness // how to wait without a buffer
-	first [2]byte   // where the others read, before they take one
-
-	drainer func() // drain, bound once
+	net    net.Conn
+	ready  readiness // how to wait without a buffer
+	turn   *turn     // whose buffer holds what was found while waiting
+	found  int       // bytes
+	err    error     // why there are none
+	first  [2]byte   // where they are without a turn
+	waiter func()    // wait, serve and drain, bound once
+	server func()
+	writer func()
 }
 
 // adoptPortable runs a connection on the portable engine.
 func adoptPortable(e *Endpoint, nc net.Conn, o *arrival) {
 	s := &stream{net: nc}
-	s.transport, s.drainer = s, s.drain
+	s.transport, s.waiter, s.server, s.writer = s, s.wait, s.serve, s.drain
 	s.ready.init(s)
 	e.opened(&s.conn, o)
-	go s.run(o)
+	go s.open(o)
 }
 
-// run serves the connection from its first byte to its last.
-func (s *stream) run(o *arrival) {
-	if s.open(o) == nil {
-		for s.turn() == nil {
-		}
+// open is the first turn: OnOpen, and what came behind the handshake.
+func (s *stream) open(o *arrival) {
+	t := turns.Get().(*turn)
+	s.begin(t)
+	s.onOpen(o.opener)
+	var err error
+	if len(o.early) > 0 {
+		t.direct = false
+		err = ignorePause(t.received(o.early))
+	}
+	s.finish(t)
+	s.goOn(err)
+}
+
+// wait waits for bytes.
+func (s *stream) wait() {
+	if s.ready.possible() {
+		s.ready.wait()
+	} else {
+		s.found, s.err = s.net.Read(s.first[:])
+	}
+	go s.server()
+}
+
+// serve deals with the bytes that were found, and what is behind them.
+func (s *stream) serve() {
+	err := s.err
+	if s.found > 0 {
+		err = s.deal()
+	}
+	s.goOn(err)
+}
+
+// goOn leaves the waiting to another goroutine, or ends the connection.
+func (s *stream) goOn(err error) {
+	if err == nil {
+		err = s.waitForTurn()
+	}
+	if err == nil {
+		go s.waiter()
+		return
 	}
 	s.end()
 	s.mu.Lock() // whoever writes under it is done
@@ -37,40 +78,42 @@ func (s *stream) run(o *arrival) {
 	s.mu.Unlock()
 }
 
-// open is the first turn: OnOpen, and what came behind the handshake.
-func (s *stream) open(o *arrival) error {
-	t := s.begin()
-	defer s.finish(t)
-	s.onOpen(o.opener)
-	if len(o.early) == 0 {
-		return nil
+// deal is a turn.
+func (s *stream) deal() error {
+	t := s.turn
+	if t == nil {
+		t = turns.Get().(*turn)
+		copy(t.buffer, s.first[:s.found])
 	}
+	s.turn = nil
+	s.begin(t)
+	defer s.finish(t)
 	t.direct = false
-	return ignorePause(t.received(o.early))
-}
-
-// turn waits for bytes, and deals with all that are there.
-func (s *stream) turn() error {
-	if err := s.waitForTurn(); err != nil {
+	err := ignorePause(t.received(t.buffer[:s.found]))
+	if s.ready.possible() {
+		for reads := 1; err == nil && reads < maxReads && t.filled && !t.mustPause(); reads++ {
+			err = s.readMore(t)
+		}
 		return err
 	}
-	if s.ready.possible() {
-		return s.readReady()
+	if err == nil && (s.deaf || !t.in.empty() && !t.mustPause()) {
+		err = s.readInto(t) // the rest of the frame, or of what is discarded, is on its way
 	}
-	n, err := s.net.Read(s.first[:])
+	return err
+}
+
+// readMore reads what there is behind a read that found no room for more.
+func (s *stream) readMore(t *turn) error {
+	if len(t.buffer) < largeBufferSize {
+		t.resize(largeBufferSize)
+	}
+	space := t.space()
+	n, err := s.ready.readNow(space)
+	t.filled = n == len(space)
 	if n == 0 {
 		return err
 	}
-	t := s.begin()
-	defer s.finish(t)
-	t.direct = false
-	if err := t.received(s.first[:n]); err != nil {
-		return ignorePause(err)
-	}
-	if !s.deaf && (t.in.empty() || t.mustPause()) {
-		return nil
-	}
-	return s.readInto(t) // the rest of the frame, or of what is discarded, is on its way
+	return ignorePause(t.received(space[:n]))
 }
 
 // readInto reads once.
@@ -91,7 +134,8 @@ func (s *stream) waitForTurn() error {
 		if !mayRead {
 			s.waitWhilePaused()
 		}
-		t := s.begin()
+		t := turns.Get().(*turn)
+		s.begin(t)
 		err := ignorePause(t.resume())
 		s.finish(t)
 		if err != nil {
@@ -102,11 +146,9 @@ func (s *stream) waitForTurn() error {
 	return nil
 }
 
-func (s *stream) begin() *turn {
-	t := turns.Get().(*turn)
+func (s *stream) begin(t *turn) {
 	s.endpoint.busy.Add(1)
 	t.begin(&s.conn)
-	return t
 }
 
 func (s *stream) finish(t *turn) {
@@ -128,7 +170,7 @@ func (s *stream) tryWrite(p []byte) (int, error) { return s.ready.tryWrite(p) }
 // tryWriteFrame cannot: the frame is copied, and sent as one.
 func (s *stream) tryWriteFrame(header, payload []byte) (int, error) { return 0, nil }
 
-func (s *stream) full() { go s.drainer() }
+func (s *stream) full() { go s.writer() }
 
 // drain writes what waits, in a goroutine that may block, outside conn.mu.
 func (s *stream) drain() {

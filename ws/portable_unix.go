@@ -7,15 +7,16 @@ import (
 	"syscall"
 )
 
-// readiness waits for a socket without a buffer, and writes to it without
+// readiness waits for a socket without a buffer, and reads and writes without
 // waiting.
 type readiness struct {
 	stream *stream
 	raw    syscall.RawConn    // nil if the connection is no plain socket
-	reader func(uintptr) bool // tryRead and writeOnce, bound once
+	look   func(uintptr) bool // tryRead, readOnce and writeOnce, bound once
+	reader func(uintptr) bool
 	writer func(uintptr) bool
 
-	turn    *turn // begun when there was something to read
+	into    []byte // to be read
 	read    int
 	readErr error
 
@@ -25,7 +26,7 @@ type readiness struct {
 }
 
 func (r *readiness) init(s *stream) {
-	r.stream, r.reader, r.writer = s, r.tryRead, r.writeOnce
+	r.stream, r.look, r.reader, r.writer = s, r.tryRead, r.readOnce, r.writeOnce
 	if c, ok := s.net.(syscall.Conn); ok {
 		r.raw, _ = c.SyscallConn()
 	}
@@ -34,36 +35,51 @@ func (r *readiness) init(s *stream) {
 // possible reports whether the connection can tell that it is ready.
 func (r *readiness) possible() bool { return r.raw != nil }
 
-// readReady waits until there is something to read, and only then takes a
-// buffer for it.
-func (s *stream) readReady() error {
-	r := &s.ready
-	err := r.raw.Read(r.reader)
-	t := r.turn
-	if t == nil {
-		return err
+// wait waits until there is something to read, and only then takes a turn for
+// its buffer.
+func (r *readiness) wait() {
+	s := r.stream
+	s.found, s.err = 0, nil
+	if err := r.raw.Read(r.look); err != nil {
+		s.err = err
 	}
-	r.turn = nil
-	defer s.finish(t)
-	if r.readErr != nil {
-		return r.readErr
-	}
-	return ignorePause(t.received(t.space()[:r.read]))
 }
 
 // tryRead reports whether the waiting is over. The first call reads at once:
 // readiness from before is not reported again.
 func (r *readiness) tryRead(fd uintptr) bool {
-	t := r.stream.begin()
-	n, err := ignoringEINTR(syscall.Read, int(fd), t.space())
-	if err == syscall.EAGAIN {
-		r.stream.finish(t)
-		return false
+	t := turns.Get().(*turn)
+	n, err := ignoringEINTR(syscall.Read, int(fd), t.buffer)
+	if n <= 0 {
+		turns.Put(t)
+		if n == 0 && err == nil {
+			err = io.EOF
+		}
+		r.stream.err = err
+		return err != syscall.EAGAIN
 	}
-	if n == 0 && err == nil {
-		err = io.EOF
+	r.stream.turn, r.stream.found, r.stream.err = t, n, nil
+	return true
+}
+
+// readNow reads what is there, which may be nothing.
+func (r *readiness) readNow(p []byte) (int, error) {
+	r.into = p
+	if err := r.raw.Read(r.reader); err != nil {
+		return 0, err
 	}
-	r.turn, r.read, r.readErr = t, max(n, 0), err
+	return r.read, r.readErr
+}
+
+func (r *readiness) readOnce(fd uintptr) bool {
+	r.read, r.readErr = ignoringEINTR(syscall.Read, int(fd), r.into)
+	switch {
+	case r.readErr == syscall.EAGAIN:
+		r.readErr = nil
+	case r.read == 0 && r.readErr == nil:
+		r.readErr = io.EOF
+	}
+	r.read, r.into = max(r.read, 0), nil
 	return true
 }
 

@@ -32,7 +32,7 @@ var turns = sync.Pool{New: func() any {
 
 // release puts t back for another goroutine.
 func (t *turn) release() {
-	if len(t.buffer) > bufferSize {
+	if t.filled = false; len(t.buffer) > bufferSize {
 		t.resize(bufferSize)
 	}
 	turns.Put(t)
@@ -43,6 +43,9 @@ func (t *turn) resize(n int) {
 	putBuffer(t.buffer)
 	t.buffer, t.filled = getBuffer(n)[:n], false
 }
+
+// maxReads is after how many reads a connection lets others go first.
+const maxReads = 4
 
 // begin makes t the turn of c: replies are gathered from now on.
 func (t *turn) begin(c *conn) {
