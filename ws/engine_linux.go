@@ -3,6 +3,7 @@ package ws
 import (
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -190,12 +191,14 @@ func (g *engine) look() {
 	runnable := g.dispatch()
 	g.mu.Lock()
 	g.waiting = false
+	g.queue = slices.Delete(g.queue, 0, g.head) // it may never run empty
+	g.head = 0
 	for _, event := range runnable {
 		if s := g.find(event); s != nil {
 			g.queue = append(g.queue, task{socket: s})
 		}
 	}
-	g.round = len(g.queue) - g.head
+	g.round = len(g.queue)
 }
 
 func (g *engine) stopSoon() {
