@@ -45,6 +45,7 @@ func serveRogue(t testing.TB, answer func(key string) string) (url string, rogue
 		}
 		t.Cleanup(func() { nc.Close() })
 		nc.SetDeadline(time.Now().Add(patience))
+		nc.(*net.TCPConn).SetReadBuffer(64 << 10) // so that a client has to wait
 		io.WriteString(nc, answer(req.Header.Get("Sec-WebSocket-Key")))
 		conns <- &rogue{t, nc, buffered.Reader}
 	}))
