@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -148,7 +149,8 @@ func (o *Options) check() {
 		}
 	}
 	for _, pattern := range o.Origins {
-		if _, err := parseOrigin(pattern); err != nil && pattern != "*" {
+		origin, err := parseOrigin(pattern)
+		if pattern != "*" && (err != nil || strings.Contains(strings.TrimPrefix(origin.host, "*."), "*")) {
 			panic(fmt.Sprintf("ws: Options.Origins: %q: write it as scheme://host, as https://*.example.com, or *", pattern))
 		}
 	}
