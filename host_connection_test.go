@@ -210,7 +210,8 @@ func TestMaxHeaderSizeOfHTTP2(t *testing.T) {
 	s := runServer(t, Options{MaxHeaderSize: 8192}, local("x"))
 	tr := transport(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
 	defer tr.CloseIdleConnections()
-	for size, want := range map[int]int{3500: 200, 9000: 431} {
+	for _, test := range []struct{ size, want int }{{3500, 200}, {9000, 431}} { // the first waits for the server's SETTINGS
+		size, want := test.size, test.want
 		request, _ := http.NewRequest("GET", "http://"+s.addr(), nil)
 		request.Header.Set("A", strings.Repeat("x", size))
 		response, err := (&http.Client{Transport: tr}).Do(request)
