@@ -51,13 +51,22 @@ type conn struct {
 	unanswered    uint8  // pings
 	gathering     bool   // a turn collects replies, to send them together
 	gatherPending bool   // and is on the list of those that may not take long
-	paused        bool   // reading stopped because of a rate
-	ended         bool   // OnClose has been or is being called
+	activity      activity
+	ended         bool // OnClose has been or is being called
 
 	subprotocol uint8 // index into Options.Subprotocols, from 1; never changes
 	deflate     deflateParams
 	deaf        bool // what still comes is discarded; who runs the conn knows
 }
+
+// activity is what is done about what a client sends.
+type activity uint8
+
+const (
+	listening activity = iota // it is read as it comes
+	handling                  // a handler may be running, and takes its time
+	paused                    // reading stopped because of a rate
+)
 
 // extra is what few conns need.
 type extra struct {

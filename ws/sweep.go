@@ -2,6 +2,7 @@ package ws
 
 import (
 	"encoding/binary"
+	"math"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -163,8 +164,8 @@ func (c *conn) sweep(newMinute bool) {
 	if newMinute {
 		c.minuteMark = c.tally[bytesRead]
 	}
-	if frames, bytes := c.allowance(); c.paused && frames > 0 && bytes > 0 {
-		c.paused = false
+	if frames, bytes := c.allowance(); c.activity == paused && frames > 0 && bytes > 0 {
+		c.activity = listening
 		c.transport.resume()
 	}
 	c.checkWriting(now)
@@ -184,8 +185,9 @@ func (c *conn) checkWriting(now uint32) {
 // too many were not answered (RFC 6455 §5.5.2).
 func (c *conn) beat(now uint32) {
 	e := c.endpoint
-	if c.closing.Load() != nil || time.Duration(now-c.lastRead)*time.Second < e.options.HeartbeatPeriod*time.Duration(1+int(c.unanswered)) || c.paused {
-		return
+	silence, period := now-c.lastRead, max(1, uint32(min(e.options.HeartbeatPeriod/time.Second, math.MaxUint32)))
+	if silence == 0 || silence%period != 0 || c.activity != listening || c.closing.Load() != nil {
+		return // nobody listens while a handler takes its time
 	}
 	if int(c.unanswered) >= e.options.QueuedPingLimit {
 		c.sayClose(CodePolicyViolation, "no answer to Options.QueuedPingLimit pings", &closing{final: true})
@@ -245,7 +247,7 @@ func (c *conn) mayRead() bool {
 // pause notes that reading stops until a sweep allows more.
 func (c *conn) pause() {
 	c.mu.Lock()
-	c.paused = true
+	c.activity = paused
 	c.mu.Unlock()
 }
 
@@ -255,7 +257,7 @@ func (c *conn) waitWhilePaused() {
 	for {
 		passed := c.endpoint.nextSweep()
 		c.mu.Lock()
-		waits := c.paused && c.closing.Load() == nil
+		waits := c.activity == paused && c.closing.Load() == nil
 		c.mu.Unlock()
 		if !waits {
 			return

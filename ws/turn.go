@@ -57,7 +57,7 @@ func (t *turn) begin(c *conn) {
 		t.in.release()
 		t.in, c.in = c.in, nil
 	}
-	t.publish(true)
+	t.publish(handling)
 }
 
 // finish ends the turn: what was gathered leaves.
@@ -66,13 +66,13 @@ func (t *turn) finish() {
 	if !t.in.empty() {
 		c.in, t.in = t.in, inboxes.Get().(*inbox)
 	}
-	t.publish(false)
+	t.publish(listening)
 	t.conn, t.rest = nil, nil
 }
 
 // publish adds what was counted to the conn, sends what was gathered, and
 // learns what may still be read.
-func (t *turn) publish(goOn bool) {
+func (t *turn) publish(then activity) {
 	c := t.conn
 	c.mu.Lock()
 	if t.read.BytesRead > 0 || t.read.FramesRead > 0 {
@@ -88,7 +88,7 @@ func (t *turn) publish(goOn bool) {
 	t.frames, t.bytes = c.allowance()
 	c.gathering = false
 	c.flush()
-	c.gathering = goOn
+	c.gathering, c.activity = then == handling, then
 	c.mu.Unlock()
 }
 
@@ -244,9 +244,9 @@ func (t *turn) await() (piece []byte, err error) {
 
 // pause waits until the client may send more.
 func (t *turn) pause() {
-	t.publish(true)
+	t.publish(handling)
 	t.conn.waitWhilePaused()
-	t.publish(true)
+	t.publish(handling)
 }
 
 // gather waits for the rest of the message under way and keeps it.
@@ -281,7 +281,8 @@ func (t *turn) gather() error {
 
 // wait reads into p, after sending what was gathered.
 func (t *turn) wait(p []byte) []byte {
-	t.publish(true)
+	t.publish(listening)
+	defer t.publish(handling)
 	n, err := t.conn.transport.read(p)
 	t.count(n)
 	if n == 0 && err == nil {
