@@ -224,18 +224,24 @@ func TestClosePeriod(t *testing.T) {
 			p.trickle(join(ping("1"), ping("2"), ping("3")), 5)
 		}, 4003, "pings"},
 	}
-	engines(t, func(t *testing.T, at setting) {
+	var checks []func() // side by side, for each has to wait for a sweep
+	for _, at := range waitings {
 		s := serve(t, at, &recorder{}, options)
 		for _, c := range cases {
-			t.Run(c.name, func(t *testing.T) {
-				t.Parallel()
-				p := s.dial(t)
-				c.begin(s, p)
-				p.expectClose(c.code)
-				p.expectHistory(0, c.code, c.want)
+			p := s.dial(t)
+			c.begin(s, p)
+			p.expectClose(c.code)
+			checks = append(checks, func() {
+				t.Run(at.name+" "+c.name, func(t *testing.T) {
+					p.t = t
+					p.expectHistory(0, c.code, c.want)
+				})
 			})
 		}
-	})
+	}
+	for _, check := range checks {
+		check()
+	}
 }
 
 // Both sides close at once: each takes the other's frame as the answer.

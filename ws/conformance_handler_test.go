@@ -321,37 +321,37 @@ func TestInfo(t *testing.T) {
 }
 
 // Who exceeds a rate waits, and loses nothing: neither messages nor their order.
+// All clients wait side by side, for each has to wait for seconds.
 func TestRates(t *testing.T) {
 	t.Parallel()
-	options := ws.Options{MaxFramesPerSecond: 5, AutoFrameSize: streaming, MaxBytesPerMinute: -1}
-	var wire []byte
-	for i := range 12 {
-		wire = append(wire, text(fmt.Sprint(i))...)
+	options := ws.Options{MaxFramesPerSecond: 4, AutoFrameSize: streaming, MaxBytesPerMinute: -1}
+	short := row{name: "short messages"}
+	for i := range 9 {
+		short.send, short.want = append(short.send, text(fmt.Sprint(i))...), append(short.want, gotText(fmt.Sprint(i)))
 	}
-	engines(t, func(t *testing.T, at setting) {
+	long := row{
+		name: "a message that is being read",
+		send: join(first(frame.Text, filler(2000)), fragments(frame.Continuation, filler(80), 10), text("next")),
+		want: []answer{gotText(filler(2000) + filler(80)), gotText("next")},
+	}
+	var checks []func()
+	for _, at := range waitings {
 		s := serve(t, at, &recorder{}, options)
-		for _, pieces := range []int{whole, behindHandshake, 7} {
-			t.Run((&row{section: "sent"}).title(pieces), func(t *testing.T) {
-				t.Parallel()
-				p, sent := (&row{send: wire}).begin(t, s, pieces)
-				sent()
-				for i := range 12 {
-					p.expect(frame.Text, fmt.Sprint(i))
-				}
-				p.write(text("again"))
-				p.expect(frame.Text, "again")
-				p.leave()
-			})
+		for _, r := range []row{short, long} {
+			for _, pieces := range []int{whole, behindHandshake} {
+				p, sent := r.begin(t, s, pieces)
+				checks = append(checks, func() {
+					t.Run(at.name+r.title(pieces), func(t *testing.T) {
+						p.t = t
+						r.finish(p, sent)
+					})
+				})
+			}
 		}
-		t.Run("a message being read", func(t *testing.T) {
-			t.Parallel()
-			p := s.dial(t)
-			p.write(join(first(frame.Text, filler(2000)), fragments(frame.Continuation, filler(80), 10), text("next")))
-			p.expect(frame.Text, filler(2000)+filler(80))
-			p.expect(frame.Text, "next")
-			p.leave()
-		})
-	})
+	}
+	for _, check := range checks {
+		check()
+	}
 }
 
 // A handler that panics costs its client 1011 and a line in the log, no more.

@@ -57,14 +57,16 @@ type setting struct {
 	wrap    func(net.Listener) net.Listener // changes the connections of net/http's
 }
 
-// engines runs a test over each way in which a connection may wait for bytes.
+// waitings are the ways in which a connection may wait for bytes.
+var waitings = []setting{
+	{name: "epoll", engine: ws.EngineEpoll, network: "tcp"},
+	{name: "portable", engine: ws.EnginePortable, network: "tcp"},
+	{name: "opaque", engine: ws.EnginePortable, network: "tcp", opaque: true},
+}
+
+// engines runs a test over each of them.
 func engines(t *testing.T, test func(*testing.T, setting)) {
-	settings := []setting{
-		{name: "epoll", engine: ws.EngineEpoll, network: "tcp"},
-		{name: "portable", engine: ws.EnginePortable, network: "tcp"},
-		{name: "opaque", engine: ws.EnginePortable, network: "tcp", opaque: true},
-	}
-	for _, at := range settings {
+	for _, at := range waitings {
 		t.Run(at.name, func(t *testing.T) { test(t, at) })
 	}
 }
