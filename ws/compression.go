@@ -72,8 +72,10 @@ func (m *Message) readInflated(p []byte) (int, error) {
 	if !m.binary && (!in.text.Valid(p[:n]) || err == io.EOF && !in.text.Complete()) {
 		err = errText
 	}
-	if err = asProtocolError(err); err != nil && err != io.EOF && m.turn.err == nil {
-		m.turn.failed(err)
+	if err = asProtocolError(err); err != nil && err != io.EOF {
+		if m.turn.err == nil {
+			m.turn.failed(err)
+		}
 		err = m.turn.conn.closeError()
 	}
 	return n, err
