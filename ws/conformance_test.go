@@ -24,6 +24,7 @@ type row struct {
 	code    ws.Code  // that the connection ends with; 0 if it goes on
 	blames  bool     // it ends since the client broke a rule, not by its close frame
 	reason  string   // of the client's close frame
+	fields  []string // more of the handshake
 }
 
 // answer is a frame that the server sends.
@@ -149,7 +150,7 @@ func (r *row) finish(p *peer, sent func()) {
 // beside the test, which is to read the answers and then to wait with sent.
 func (r *row) begin(t *testing.T, s *server, pieces int) (p *peer, sent func()) {
 	p = s.connect(t)
-	wires := [][]byte{[]byte(p.handshake()), r.send}
+	wires := [][]byte{[]byte(p.handshake(r.fields...)), r.send}
 	switch {
 	case pieces == behindHandshake:
 		wires = [][]byte{join(wires...)}
