@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -216,4 +217,71 @@ func TestOnStart(t *testing.T) {
 			t.Errorf("OnStart was called %d times; log: %s", starts.Load(), log.String())
 		}
 	})
+}
+
+// What can never work panics where it is written, and the panic says what to write.
+func TestRegistrationPanics(t *testing.T) {
+	with := func(options ws.Options) func() { return func() { ws.Websocket(&recorder{}, options) } }
+	endpoint := ws.Websocket(&recorder{}).Endpoint()
+	tests := map[string]struct {
+		do   func()
+		want string
+	}{
+		"no handler":             {func() { ws.Websocket[struct{}](nil) }, "handler is nil"},
+		"a nil handler":          {func() { ws.Websocket((*recorder)(nil)) }, "handler is nil"},
+		"two Options":            {func() { ws.Websocket(&recorder{}, ws.Options{}, ws.Options{}) }, "2 Options"},
+		"an engine below":        {with(ws.Options{Engine: -1}), "Options.Engine -1: use"},
+		"an engine above":        {with(ws.Options{Engine: 3}), "Options.Engine 3: use"},
+		"a compression level":    {with(ws.Options{CompressionLevel: 10}), "Options.CompressionLevel 10: use 1"},
+		"a subprotocol":          {with(ws.Options{Subprotocols: []string{"chat", "v2 chat"}}), `Options.Subprotocols: "v2 chat" is not a token`},
+		"an empty subprotocol":   {with(ws.Options{Subprotocols: []string{""}}), `Options.Subprotocols: "" is not a token`},
+		"an origin of no scheme": {with(ws.Options{Origins: []string{"example.com"}}), `Options.Origins: "example.com": write`},
+		"an origin with a path":  {with(ws.Options{Origins: []string{"https://example.com/"}}), `"https://example.com/": write`},
+		"an origin of no host":   {with(ws.Options{Origins: []string{"https://"}}), `"https://": write`},
+		"any origin of a scheme": {with(ws.Options{Origins: []string{"https://*"}}), `"https://*": write`},
+		"a part of a label":      {with(ws.Options{Origins: []string{"https://*example.com"}}), `"https://*example.com": write`},
+		"a star in the middle":   {with(ws.Options{Origins: []string{"https://a.*.com"}}), `"https://a.*.com": write`},
+		"two stars":              {with(ws.Options{Origins: []string{"https://*.*.com"}}), `"https://*.*.com": write`},
+	}
+	for _, code := range []ws.Code{0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000} {
+		tests[fmt.Sprint("close code ", uint16(code))] = struct {
+			do   func()
+			want string
+		}{func() { endpoint.Close(1, code, "") }, fmt.Sprintf("Endpoint.Close: code %v must not be sent", code)}
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if got := fmt.Sprint(recover()); !strings.Contains(got, test.want) {
+					t.Errorf("panic: %s; want %q in it", got, test.want)
+				}
+			}()
+			test.do()
+		})
+	}
+}
+
+// To a client that is not there nothing can be sent.
+func TestNoSuchClient(t *testing.T) {
+	s := serve(t, byHTTP, &recorder{}, ws.Options{})
+	p := s.dial(t)
+	id := p.id()
+	p.leave()
+	s.dial(t).id() // which may have the other's place, but not its id
+	for s.Len() > 1 {
+		runtime.Gosched()
+	}
+	for _, id := range []ws.ClientID{0, id, id + 1<<20, 1<<64 - 1} {
+		for name, err := range map[string]error{
+			"Send": s.Send("hello", id), "SendBinary": s.SendBinary(nil, id), "Close": s.Close(id, 1000, ""),
+		} {
+			if !errors.Is(err, ws.ErrClosed) {
+				t.Errorf("%s to client %d: %v", name, id, err)
+			}
+		}
+		if info, ok := s.Info(id); ok {
+			t.Errorf("Info of client %d: %+v", id, info)
+		}
+	}
+	s.Multicast("hello", id, 0)
 }

@@ -1,0 +1,292 @@
+package ws_test
+
+import (
+	"io"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"aerys/ws"
+	"aerys/ws/frame"
+)
+
+// What each limit lets through at its edge, and what is one too many. Rates and times are
+// those of TestTimeLimits.
+func TestLimits(t *testing.T) {
+	x := func(n int) string { return strings.Repeat("x", n) }
+	compressed := func(fin bool, payload string) []byte {
+		return masked(frame.Header{Fin: fin, Rsv: 4, Opcode: frame.Text}, payload)
+	}
+	for _, test := range []struct {
+		name    string
+		options ws.Options
+		passes  []byte
+		message string // that arrives by it
+		fails   []byte
+		code    ws.Code
+		reason  string
+	}{
+		{"MaxMessageSize", ws.Options{MaxMessageSize: 100}, text(x(100)), x(100), text(x(101)), 1009, "Options.MaxMessageSize"},
+		{"MaxMessageSize, by default", ws.Options{}, text(x(2 << 20)), x(2 << 20), text(x(2<<20 + 1)), 1009, "Options.MaxFrameSize"},
+		{"MaxMessageSize, in fragments", ws.Options{MaxMessageSize: 100},
+			join(first(frame.Text, x(60)), middle(x(40)), last("")), x(100), join(first(frame.Text, x(60)), last(x(41))), 1009, "Options.MaxMessageSize"},
+		{"MaxMessageSize, above AutoFrameSize", ws.Options{MaxMessageSize: 1000, AutoFrameSize: 10},
+			join(first(frame.Text, x(500)), last(x(500))), x(1000), join(first(frame.Text, x(500)), last(x(501))), 1009, "Options.MaxMessageSize"},
+		{"MaxMessageSize, compressed", ws.Options{MaxMessageSize: 1000},
+			compressed(true, deflated(x(1000))), x(1000), compressed(true, deflated(x(1001))), 1009, "Options.MaxMessageSize"},
+		{"MaxMessageSize, compressed in fragments", ws.Options{MaxMessageSize: 100000, AutoFrameSize: 10},
+			join(compressed(false, deflated(x(100000))[:50]), last(deflated(x(100000))[50:])), x(100000),
+			join(compressed(false, deflated(x(100001))[:50]), last(deflated(x(100001))[50:])), 1009, "Options.MaxMessageSize"},
+		{"MaxFrameSize", ws.Options{MaxFrameSize: 100}, text(x(100)), x(100), text(x(101)), 1009, "Options.MaxFrameSize"},
+		{"MaxFrameSize, in fragments", ws.Options{MaxFrameSize: 100},
+			join(first(frame.Text, x(100)), last(x(100))), x(200), join(first(frame.Text, ""), last(x(101))), 1009, "Options.MaxFrameSize"},
+		{"MaxFrameSize, above MaxMessageSize", ws.Options{MaxFrameSize: -1, MaxMessageSize: -1},
+			text(x(3 << 20)), x(3 << 20), []byte("\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00abcd"), 1002, "§5.2"},
+		{"MaxFramesPerMessage", ws.Options{MaxFramesPerMessage: 3},
+			join(first(frame.Text, "a"), pong(""), middle("b"), pong(""), last("c")), "abc",
+			join(first(frame.Text, "a"), middle("b"), middle("c"), last("d")), 1008, "Options.MaxFramesPerMessage"},
+		{"MaxFramesPerMessage of 1", ws.Options{MaxFramesPerMessage: 1}, text("a"), "a", join(first(frame.Text, "a"), last("")), 1008, "Options.MaxFramesPerMessage"},
+		{"TextOnly", ws.Options{TextOnly: true}, join(first(frame.Text, "a"), last("b")), "ab", binary("a"), 1003, "Options.TextOnly"},
+		{"TextOnly, in fragments", ws.Options{TextOnly: true}, text(""), "", first(frame.Binary, ""), 1003, "Options.TextOnly"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			engines(t, func(t *testing.T, at setting) {
+				options := test.options
+				options.MaxFramesPerSecond, options.MaxBytesPerMinute, options.MaxQueuedBytes = -1, -1, 64<<20
+				options.Compression, options.CompressionThreshold = true, 1<<30
+				s := serve(t, at, &recorder{}, options)
+				p := s.dial(t, compressing)
+				for range 2 { // the second shows that nothing of the first is counted
+					p.write(test.passes)
+					p.expect(frame.Text, test.message)
+				}
+				p.write(test.fails)
+				p.expectFailure(test.code, test.reason)
+			})
+		})
+	}
+}
+
+// concurrently runs subtests that mostly wait, all at once.
+func concurrently(t *testing.T, tests map[string]func(*testing.T, setting)) {
+	var group sync.WaitGroup
+	for name, test := range tests {
+		for _, at := range waitings {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				t.Run(name+"/"+at.name, func(t *testing.T) { test(t, at) })
+			}()
+		}
+	}
+	group.Wait()
+}
+
+// Limits that are looked at once a second.
+func TestTimeLimits(t *testing.T) {
+	concurrently(t, map[string]func(*testing.T, setting){
+		"QueuedPingLimit":                     testUnansweredPings,
+		"HeartbeatPeriod":                     testAnsweredPings,
+		"MaxFramesPerSecond":                  testFrameRate,
+		"MaxFramesPerSecond within a message": testFrameRateWithinMessage,
+		"MaxBytesPerMinute":                   testByteRate,
+		"MaxBytesPerMinute within a message":  testByteRateWithinMessage,
+		"ClosePeriod":                         testClosePeriod,
+		"ClosePeriod after a failure":         testClosePeriodAfterFailure,
+		"WriteTimeout":                        testWriteTimeout,
+		"OnClose once":                        testOnCloseOnceAndSweep,
+		"Stop and a handler":                  testStopAndHandler,
+	})
+}
+
+// readPing reads a frame, which has to be a ping, and returns the pong for it.
+func (p *peer) readPing() (answer []byte) {
+	p.t.Helper()
+	got, err := p.read()
+	if err != nil || got.Opcode != frame.Ping {
+		p.t.Fatalf("%s, %v instead of a ping", brief(got.Opcode, got.payload), err)
+	}
+	return pong(got.payload)
+}
+
+// heartbeat are the options of tests that count pings.
+var heartbeat = ws.Options{HeartbeatPeriod: time.Second, QueuedPingLimit: 2}
+
+// A client that answers no ping is closed after QueuedPingLimit of them.
+func testUnansweredPings(t *testing.T, at setting) {
+	s := serve(t, at, &recorder{}, heartbeat)
+	began := time.Now()
+	p := s.dial(t)
+	p.readPing()
+	p.readPing()
+	p.expectFailure(1008, "Options.QueuedPingLimit")
+	if took := time.Since(began); took < 2*time.Second {
+		t.Errorf("closed after %v: less than three periods, in steps of a second", took)
+	}
+}
+
+// One that answers is not, be it only the last of them.
+func testAnsweredPings(t *testing.T, at setting) {
+	s := serve(t, at, &recorder{}, heartbeat)
+	p := s.dial(t)
+	p.readPing()
+	p.write(p.readPing())
+	p.readPing()
+	p.write(p.readPing())
+	p.expectEcho("hello")
+	if info, ok := s.Info(p.id()); !ok || info.RoundTrip <= 0 {
+		t.Errorf("Info: %+v, %v", info, ok)
+	}
+	p.leave()
+}
+
+// A client that sends too many frames is read from again when the second is
+// over; others go on meanwhile, and nothing is lost.
+func testFrameRate(t *testing.T, at setting) {
+	var mu sync.Mutex
+	times := make(map[ws.ClientID][]time.Time)
+	r := &recorder{}
+	r.onData = func(id ws.ClientID, m *ws.Message) {
+		body, _ := m.Text()
+		mu.Lock()
+		times[id] = append(times[id], time.Now())
+		mu.Unlock()
+		r.endpoint.Send(body, id)
+	}
+	s := serve(t, at, r, ws.Options{MaxFramesPerSecond: 5})
+	fast, other := s.dial(t), s.dial(t)
+	var wire []byte
+	for _, c := range "abcdefghijkl" {
+		wire = append(wire, text(string(c))...)
+	}
+	fast.write(wire)
+	for _, c := range "abcde" {
+		fast.expect(frame.Text, string(c))
+	}
+	for range 5 {
+		other.expectEcho("hello")
+	}
+	for _, c := range "fghijkl" {
+		fast.expect(frame.Text, string(c))
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	sent := times[fast.id()]
+	if len(sent) != 12 {
+		t.Fatalf("%d messages arrived", len(sent))
+	}
+	// There is a sweep before the sixth and one before the eleventh, a second apart.
+	if took := sent[11].Sub(sent[4]); took < 900*time.Millisecond {
+		t.Errorf("messages 6 to 12 came within %v", took)
+	}
+}
+
+// So it is while a handler reads.
+func testFrameRateWithinMessage(t *testing.T, at setting) {
+	s := serve(t, at, &recorder{}, ws.Options{MaxFramesPerSecond: 5, AutoFrameSize: 1})
+	p := s.dial(t)
+	p.write(join(first(frame.Text, "ab"), middle("c"), middle("d"), middle("e"), middle("f"), middle("g"), last("h"), text("i")))
+	p.expect(frame.Text, "abcdefgh")
+	p.expect(frame.Text, "i")
+	p.expectCalls("OnOpen", "OnData", "OnData")
+	p.leave()
+}
+
+// A client that sent too much is not read from until the minute is over. It can
+// still be closed.
+func testByteRate(t *testing.T, at setting) {
+	s := serve(t, at, &recorder{}, ws.Options{MaxBytesPerMinute: 1000, HeartbeatPeriod: time.Second})
+	p, other := s.dial(t), s.dial(t)
+	p.write(text(strings.Repeat("x", 900)))
+	p.expect(frame.Text, strings.Repeat("x", 900))
+	p.write(text(strings.Repeat("y", 200))) // the last that is read, for it begins below the limit
+	p.awaitRead()
+	p.write(text("too much"))
+	for range 3 { // sweeps
+		other.write(other.readPing())
+	}
+	info, _ := s.Info(p.id())
+	if info.BytesRead > 1200 || !info.Closed.IsZero() {
+		t.Errorf("%d bytes were read, closed %v", info.BytesRead, info.Closed)
+	}
+	s.Close(p.id(), 4000, "enough")
+	got, err := p.read()
+	for err == nil && got.Opcode != frame.Close {
+		if got.payload == "too much" {
+			t.Error("the message arrived before the minute was over")
+		}
+		got, err = p.read()
+	}
+	p.write(closing(4000, ""))
+	p.nc.Close()
+	p.expectEnd(4000, "enough")
+}
+
+// So it is while a handler reads.
+func testByteRateWithinMessage(t *testing.T, at setting) {
+	s := serve(t, at, &recorder{}, ws.Options{MaxBytesPerMinute: 100 << 10, AutoFrameSize: 1000, HeartbeatPeriod: time.Second, MaxFrameSize: -1, MaxMessageSize: -1})
+	p, other := s.dial(t), s.dial(t)
+	defer p.flood(binary(strings.Repeat("x", 4<<20)))()
+	for range 2 { // sweeps
+		other.write(other.readPing())
+	}
+	if info, ok := s.Info(p.id()); !ok || info.BytesRead < 100<<10 || info.BytesRead > 1<<20 {
+		t.Errorf("%d bytes were read (%v, closed %v %q)", info.BytesRead, ok, info.Closed, info.Reason)
+	}
+}
+
+// A client that does not answer a close frame is dropped.
+func testClosePeriod(t *testing.T, at setting) {
+	s := serve(t, at, &recorder{}, ws.Options{ClosePeriod: time.Second})
+	p := s.dial(t)
+	began := time.Now()
+	if err := s.Close(p.id(), 4000, "so long"); err != nil {
+		t.Error(err)
+	}
+	if reason := p.expectClose(4000); reason != "so long" {
+		t.Errorf("reason %q", reason)
+	}
+	p.write(text("what?"))
+	p.expectEOF()
+	p.expectCalls("OnOpen", "OnClose 4000 so long")
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("dropped after %v", took)
+	}
+}
+
+// So is one that was closed for its fault and does not leave.
+func testClosePeriodAfterFailure(t *testing.T, at setting) {
+	s := serve(t, at, &recorder{}, ws.Options{ClosePeriod: time.Second})
+	p := s.dial(t)
+	p.write([]byte("nonsense"))
+	p.expectClose(1002)
+	p.expectEnd(1002, "")
+}
+
+// A client whose queue stands still is closed; one that reads now and then is not.
+func testWriteTimeout(t *testing.T, at setting) {
+	at.wrap = sendBuffers(128 << 10)
+	s := serve(t, at, &recorder{}, ws.Options{WriteTimeout: time.Second, MaxQueuedBytes: 32 << 20})
+	stuck, slow := s.dial(t), s.dial(t)
+	message := strings.Repeat("x", 16<<20)
+	stuck.id()
+	slow.id()
+	s.Broadcast(message)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for buffer, open := make([]byte, 512<<10), true; open; {
+		select {
+		case <-tick.C:
+			if _, err := io.ReadFull(slow.nc, buffer); err != nil {
+				t.Fatal(err)
+			}
+		case <-stuck.visit.closed:
+			open = false
+		}
+	}
+	stuck.expectEnd(1008, "Options.WriteTimeout")
+	if info, ok := s.Info(slow.id()); !ok || !info.Closed.IsZero() {
+		t.Errorf("the slow client is closed: %+v", info)
+	}
+}

@@ -1,0 +1,365 @@
+package ws_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"aerys"
+	"aerys/ws"
+	"aerys/ws/frame"
+)
+
+// sendBuffers gives the sockets of a server room for about this many bytes that
+// its clients do not read.
+func sendBuffers(size int) func(net.Listener) net.Listener {
+	return func(l net.Listener) net.Listener { return sendBuffering{l, size} }
+}
+
+type sendBuffering struct {
+	net.Listener
+	size int
+}
+
+func (l sendBuffering) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if c, ok := nc.(*net.TCPConn); ok {
+		c.SetWriteBuffer(l.size)
+	}
+	return nc, err
+}
+
+// gate lets writes of a server pass, or not, while the client's socket is as it is.
+type gate struct {
+	net.Listener
+	mu sync.RWMutex // locked: nothing passes
+}
+
+// gated puts a gate in front of all connections of a server.
+func gated() (at setting, g *gate) {
+	g = new(gate)
+	return setting{name: "gated", engine: ws.EnginePortable, network: "tcp", wrap: func(l net.Listener) net.Listener {
+		g.Listener = l
+		return g
+	}}, g
+}
+
+func (g *gate) Accept() (net.Conn, error) {
+	nc, err := g.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return gatedConn{opaqueConn{nc}, g}, nil
+}
+
+// gatedConn shows nothing of its socket, whose writes would not wait at the gate.
+type gatedConn struct {
+	opaqueConn
+	gate *gate
+}
+
+func (c gatedConn) Write(p []byte) (int, error) {
+	c.gate.mu.RLock()
+	defer c.gate.mu.RUnlock()
+	return c.opaqueConn.Write(p)
+}
+
+// A queue may be as long as the options say. A broadcast beyond that closes the
+// client, with a reason that names the option; Send waits.
+func TestQueueLimits(t *testing.T) {
+	message := strings.Repeat("x", 98) // a frame of 100 bytes
+	for _, test := range []struct {
+		option  string
+		options ws.Options
+	}{
+		{"Options.MaxQueuedBytes", ws.Options{MaxQueuedBytes: 300}},
+		{"Options.MaxQueuedMessages", ws.Options{MaxQueuedMessages: 3}},
+	} {
+		start := func(t *testing.T, options ws.Options) (*server, *gate, *peer) {
+			at, g := gated()
+			s := serve(t, at, &recorder{}, options)
+			p := s.dial(t)
+			p.expectEcho("hello")
+			for info, _ := s.Info(p.id()); info.BytesSent < uint64(len("..hello")); info, _ = s.Info(p.id()) {
+				runtime.Gosched() // until nothing waits
+			}
+			g.mu.Lock()
+			return s, g, p
+		}
+		t.Run(test.option+" and broadcasts", func(t *testing.T) {
+			s, g, p := start(t, test.options)
+			defer g.mu.Unlock()
+			for n := range 4 {
+				if info, ok := s.Info(p.id()); !ok || !info.Closed.IsZero() {
+					t.Fatalf("closed after %d messages: %+v", n, info)
+				}
+				s.Broadcast(message)
+			}
+			p.expectEnd(1008, test.option)
+		})
+		t.Run(test.option+" and multicasts", func(t *testing.T) {
+			s, g, p := start(t, test.options)
+			defer g.mu.Unlock()
+			for range 4 {
+				s.MulticastBinary([]byte(message), p.id())
+			}
+			p.expectEnd(1008, test.option)
+		})
+		t.Run(test.option+" and Send", func(t *testing.T) {
+			s, g, p := start(t, test.options)
+			sent := make(chan error, 10)
+			go func() {
+				for range cap(sent) {
+					sent <- s.Send(message, p.id())
+				}
+			}()
+			for range 4 { // the fourth is what is waited for
+				if err := <-sent; err != nil {
+					t.Error(err)
+				}
+			}
+			select {
+			case err := <-sent:
+				t.Errorf("the fifth was not waited for: %v", err)
+			case <-time.After(20 * time.Millisecond):
+			}
+			g.mu.Unlock()
+			for range cap(sent) {
+				p.expect(frame.Text, message)
+			}
+			for range cap(sent) - 4 {
+				if err := <-sent; err != nil {
+					t.Error(err)
+				}
+			}
+			p.leave()
+		})
+		t.Run(test.option+" and WriteTimeout", func(t *testing.T) {
+			options := test.options
+			options.WriteTimeout = 50 * time.Millisecond
+			s, g, p := start(t, options)
+			defer g.mu.Unlock()
+			var err error
+			for n := 0; err == nil; n++ {
+				if err = s.Send(message, p.id()); n < 4 && err != nil {
+					t.Fatalf("message %d: %v", n, err)
+				}
+			}
+			if !errors.Is(err, ws.ErrSlowClient) {
+				t.Errorf("Send: %v, want %v", err, ws.ErrSlowClient)
+			}
+			p.expectEnd(1008, test.option)
+			if err := s.Send(message, p.id()); !errors.Is(err, ws.ErrClosed) {
+				t.Errorf("Send: %v, want %v", err, ws.ErrClosed)
+			}
+		})
+		t.Run(test.option+" and Close", func(t *testing.T) {
+			s, g, p := start(t, test.options)
+			var sending sync.WaitGroup
+			for range 3 {
+				sending.Add(1)
+				go func() {
+					defer sending.Done()
+					for s.Send(message, p.id()) == nil {
+					}
+				}()
+			}
+			if err := s.Close(p.id(), 4000, "enough"); err != nil {
+				t.Error(err)
+			}
+			sending.Wait() // what they sent before is still on its way
+			g.mu.Unlock()
+			got, err := p.read()
+			for err == nil && got.Opcode == frame.Text {
+				got, err = p.read()
+			}
+			if err != nil || got.Opcode != frame.Close {
+				t.Errorf("%s, %v instead of the close frame", brief(got.Opcode, got.payload), err)
+			}
+			p.write(closing(4000, ""))
+			p.expectEOF()
+		})
+	}
+}
+
+// Send waits for a client that reads slowly: it loses nothing, and little is queued.
+func TestSendToSlowClient(t *testing.T) {
+	const messages, size = 3000, 16 << 10
+	engines(t, func(t *testing.T, at setting) {
+		at.wrap = sendBuffers(128 << 10)
+		s := serve(t, at, &recorder{}, ws.Options{MaxQueuedBytes: 64 << 10})
+		p := s.dial(t)
+		id := p.id()
+		grown := heapGrowth(func() {
+			sent := make(chan error, 1)
+			go func() {
+				payload := make([]byte, size)
+				var err error
+				for n := 0; n < messages && err == nil; n++ {
+					copy(payload, fmt.Sprintf("%08d", n))
+					err = s.SendBinary(payload, id)
+				}
+				sent <- err
+			}()
+			for n := range messages {
+				got, err := p.read()
+				if err != nil || len(got.payload) != size || got.payload[:8] != fmt.Sprintf("%08d", n) {
+					t.Fatalf("message %d: %s, %v", n, brief(got.Opcode, got.payload), err)
+				}
+			}
+			if err := <-sent; err != nil {
+				t.Error(err)
+			}
+		})
+		if grown > 24<<20 {
+			t.Errorf("the heap grew by %d bytes", grown)
+		}
+		p.leave()
+	})
+}
+
+// What a handler sent leaves while it goes on, also when the socket was full.
+func TestHandlerThatWaitsForItsClient(t *testing.T) {
+	engines(t, func(t *testing.T, at setting) {
+		at.wrap = sendBuffers(128 << 10)
+		received, all := context.WithCancel(t.Context())
+		defer all()
+		r := &recorder{}
+		r.onData = func(id ws.ClientID, m *ws.Message) {
+			text, _ := m.Text()
+			for n := range 3 {
+				r.endpoint.Send(fmt.Sprint(n, strings.Repeat(text, 1<<20)), id)
+			}
+			<-received.Done()
+		}
+		p := serve(t, at, r, ws.Options{MaxQueuedBytes: 8 << 20}).dial(t)
+		p.write(text("x"))
+		for n := range 3 {
+			p.expect(frame.Text, fmt.Sprint(n, strings.Repeat("x", 1<<20)))
+		}
+		all()
+		p.leave()
+	})
+}
+
+// Pongs for a client that does not read them are bounded (RFC 6455 §5.5.3).
+func TestPingFlood(t *testing.T) {
+	engines(t, func(t *testing.T, at setting) {
+		at.wrap = sendBuffers(4096)
+		options := attackOptions
+		options.MaxQueuedBytes = 64 << 10
+		s := serve(t, at, &recorder{}, options)
+		witness := s.dial(t)
+		grown := heapGrowth(func() {
+			p := s.dial(t)
+			defer p.flood(bytes.Repeat(ping(strings.Repeat("x", 125)), 100))()
+			p.expectEnd(1008, "Options.MaxQueuedBytes")
+		})
+		if grown > 16<<20 {
+			t.Errorf("the heap grew by %d bytes", grown)
+		}
+		witness.expectEcho("hello")
+	})
+}
+
+// crowd is a handler for many clients.
+type crowd struct {
+	mu      sync.Mutex
+	opened  chan ws.ClientID
+	endings map[string]int // how often OnClose was called with what
+}
+
+func newCrowd(size int) *crowd {
+	return &crowd{opened: make(chan ws.ClientID, size), endings: make(map[string]int)}
+}
+
+func (c *crowd) OnStart(*ws.Endpoint) error                               { return nil }
+func (c *crowd) OnHandshake(*aerys.Request, *aerys.Response) (_ struct{}) { return }
+func (c *crowd) OnOpen(id ws.ClientID, _ struct{})                        { c.opened <- id }
+func (c *crowd) OnData(ws.ClientID, *ws.Message)                          {}
+func (c *crowd) OnStop()                                                  {}
+func (c *crowd) OnClose(_ ws.ClientID, code ws.Code, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endings[fmt.Sprint(code, " ", reason)]++
+}
+
+// ended returns how many clients ended with a reason that has this in it.
+func (c *crowd) ended(reason string) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ending, times := range c.endings {
+		if strings.Contains(ending, reason) {
+			n += times
+		}
+	}
+	return n
+}
+
+// In a broadcast to clients of which 1,000 do not read, those that do get everything in
+// order. The others are closed, and memory has a bound.
+func TestStuckClients(t *testing.T) {
+	const stuck, healthy, messages, ahead = 1000, 10, 2000, 50
+	engines(t, func(t *testing.T, at setting) {
+		at.wrap = sendBuffers(4096)
+		handler := newCrowd(stuck + healthy)
+		s := serve(t, at, handler, ws.Options{MaxQueuedBytes: 64 << 10})
+		var readers []*peer
+		for n := range stuck + healthy {
+			p := s.dial(t)
+			<-handler.opened
+			if n < healthy {
+				readers = append(readers, p)
+				continue
+			}
+			p.nc.(*net.TCPConn).SetReadBuffer(4096)
+		}
+		grown := heapGrowth(func() {
+			progress := make(chan struct{}, healthy*messages/ahead)
+			for _, p := range readers {
+				go func() {
+					for n := range messages {
+						got, err := p.read()
+						if err != nil || len(got.payload) != 1024 || got.payload[:8] != fmt.Sprintf("%08d", n) {
+							t.Errorf("message %d: %s, %v", n, brief(got.Opcode, got.payload), err)
+							return
+						}
+						if (n+1)%ahead == 0 {
+							progress <- struct{}{}
+						}
+					}
+				}()
+			}
+			payload := make([]byte, 1024)
+			for n := range messages {
+				copy(payload, fmt.Sprintf("%08d", n))
+				s.BroadcastBinary(payload)
+				if (n+1)%ahead == 0 { // those that read are to keep up
+					for range healthy {
+						select {
+						case <-progress:
+						case <-time.After(patience):
+							t.Fatal("clients that read do not keep up")
+						}
+					}
+				}
+			}
+		})
+		if n := handler.ended("1008 policy violation client does not read what is broadcast: more than Options.MaxQueuedBytes"); n != stuck {
+			t.Errorf("%d of %d stuck clients were closed: %v", n, stuck, handler.endings)
+		}
+		if n := s.Len(); n != healthy {
+			t.Errorf("%d clients are left, want %d", n, healthy)
+		}
+		if grown > stuck*(64<<10)+32<<20 {
+			t.Errorf("the heap grew by %d MiB", grown>>20)
+		}
+	})
+}
