@@ -77,8 +77,8 @@ func canonicalName(host string) string {
 }
 
 // Expose adds an address to listen on: "*" for every interface, "0.0.0.0" for
-// those of IPv4, "::" for those of IPv6, or one IP address, with a port; or,
-// with port 0, a path for a Unix socket ("@name" for Linux's abstract ones).
+// those of IPv4, "::" for those of IPv6, or one IP address, with a port, where
+// "localhost" is 127.0.0.1; or, with port 0, a path for a Unix socket ("@name" for Linux's abstract ones).
 // Port 0 with an IP address lets the system choose: Server.Ready tells what it
 // chose. Hosts that expose the same address share its listener.
 func (h *Host) Expose(addr string, port int) *Host {

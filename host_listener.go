@@ -34,9 +34,12 @@ func parseAddress(addr string, port int) (address, error) {
 	if addr == "*" {
 		return address{network: "tcp", port: port}, nil
 	}
+	if addr == "localhost" {
+		addr = "127.0.0.1"
+	}
 	ip, err := netip.ParseAddr(strings.Trim(addr, "[]"))
 	if err != nil {
-		return address{}, errors.New(`want "*", an IP address or the path of a Unix socket`)
+		return address{}, errors.New(`want "*", "localhost", an IP address or the path of a Unix socket`)
 	}
 	ip = ip.Unmap()
 	network := "tcp6"

@@ -233,7 +233,7 @@ func TestHostPanicsAtWrongArguments(t *testing.T) {
 		{"port http", func(h *Host) { h.Name("a:http") }, `Host.Name("a:http")`},
 		{"port too high", func(h *Host) { h.Expose("*", 65536) }, `Host.Expose("*", 65536): want a port from 0 to 65535`},
 		{"negative port", func(h *Host) { h.Expose("::", -1) }, `Host.Expose("::", -1)`},
-		{"a name to listen on", func(h *Host) { h.Expose("localhost", 80) }, `want "*", an IP address`},
+		{"a name to listen on", func(h *Host) { h.Expose("example.com", 80) }, `want "*", "localhost", an IP address`},
 		{"socket with port", func(h *Host) { h.Expose("/run/a.sock", 80) }, `a Unix socket has port 0`},
 		{"no certificate", func(h *Host) { h.Encrypt("", "") }, `Host.Encrypt("", "")`},
 		{"two configs", func(h *Host) { h.Encrypt("a", "b", nil, nil) }, `at most one tls.Config`},

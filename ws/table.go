@@ -36,7 +36,7 @@ func (r *roster) slot(number uint32) *atomic.Pointer[conn] {
 
 // reserve returns a free slot.
 func (r *roster) reserve() uint32 {
-	if n := len(r.free); n > 0 {
+	if n := len(r.free); n > 0 && r.used%blockSize == 0 { // a block is filled first
 		number := r.free[n-1]
 		r.free = r.free[:n-1]
 		return number
