@@ -165,6 +165,8 @@ var endings = []struct {
 	{"end of stream inside a frame", func(p *peer) { p.write(last("abc")[:7]); p.nc.Close() }, ws.CodeAbnormal, "connection lost", false},
 	{"reset", func(p *peer) { p.nc.(*net.TCPConn).SetLinger(0); p.nc.Close() }, ws.CodeAbnormal, "connection lost", false},
 	{"invalid text", func(p *peer) { p.write(middle("\xff")) }, ws.CodeInvalidPayload, "text is not UTF-8 (RFC 6455 §8.1)", true},
+	{"invalid text in a long frame", func(p *peer) { p.write(middle(filler(40000) + "\xff" + filler(5000))[:40020]) }, ws.CodeInvalidPayload, "text is not UTF-8 (RFC 6455 §8.1)", true},
+	{"end of stream inside a long frame", func(p *peer) { p.write(middle(filler(40000))[:20000]); p.nc.Close() }, ws.CodeAbnormal, "connection lost", false},
 	{"text cut short", func(p *peer) { p.write(last("\xce")) }, ws.CodeInvalidPayload, "text is not UTF-8 (RFC 6455 §8.1)", true},
 	{"another message", func(p *peer) { p.write(text("")) }, ws.CodeProtocolError, "a new message before the last one ended (RFC 6455 §5.4)", true},
 	{"too long a frame", func(p *peer) { p.write(last(filler(65537))) }, ws.CodeTooBig, "frame exceeds Options.MaxFrameSize", true},
