@@ -283,7 +283,7 @@ func TestOnCloseOnce(t *testing.T) {
 		for seed := range uint64(20) {
 			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, 2))
-				s := serve(t, at, &recorder{}, ws.Options{MaxFramesPerSecond: -1, ClosePeriod: 100 * time.Millisecond})
+				s := serve(t, at, &recorder{}, ws.Options{MaxFramesPerSecond: -1, ClosePeriod: 10 * time.Millisecond})
 				peers := make([]*peer, 20)
 				for i := range peers {
 					peers[i] = s.dial(t)
