@@ -160,7 +160,7 @@ func TestAttacks(t *testing.T) {
 		{name: "endless empty continuations", wire: first(frame.Text, ""), flood: many(middle(""), 1000), code: 1008, reason: "Options.MaxFramesPerMessage"},
 		{name: "endless continuations", wire: first(frame.Binary, "x"), flood: middle(strings.Repeat("x", 60000)), code: 1009, reason: "Options.MaxMessageSize"},
 		{name: "a frame that does not end", wire: masked(frame.Header{Opcode: frame.Binary}, strings.Repeat("x", 1<<20)), flood: middle("x"), code: 1009, reason: "Options.MaxMessageSize"},
-		{name: "endless messages", wire: []byte("\x83\x80" + key), flood: text("x"), code: 1002, reason: "§5.2"},
+		{name: "messages without end after a failure", wire: []byte("\x83\x80" + key), flood: text("x"), code: 1002, reason: "§5.2"},
 	} {
 		engines(t, func(t *testing.T, at setting) {
 			t.Run(test.name, func(t *testing.T) {

@@ -310,7 +310,7 @@ func TestStuckClients(t *testing.T) {
 	engines(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(4096)
 		handler := newCrowd(stuck + healthy)
-		s := serve(t, at, handler, ws.Options{MaxQueuedBytes: 64 << 10})
+		s := serve(t, at, handler, ws.Options{MaxQueuedBytes: 64 << 10, HeartbeatPeriod: -1})
 		var readers []*peer
 		for n := range stuck + healthy {
 			p := s.dial(t)

@@ -206,6 +206,7 @@ func (t *turn) deliver(body []byte) error {
 	*m = Message{turn: t, body: body, binary: in.opcode == frame.Binary, more: !in.complete()}
 	if in.compressed {
 		if err := m.startInflating(); err != nil {
+			m.release()
 			return t.failed(err)
 		}
 	}
