@@ -76,6 +76,7 @@ func main() {
 	options := ws.Options{
 		MaxFrameSize:        16 << 20,
 		MaxMessageSize:      16 << 20,
+		AutoFrameSize:       1 << 20, // it takes whole messages anyway: no handler need wait for the rest
 		MaxFramesPerMessage: -1,
 		MaxBytesPerMinute:   -1,
 		MaxFramesPerSecond:  -1,
