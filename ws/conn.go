@@ -137,15 +137,22 @@ func sendFrame[T string | []byte](c *conn, h frame.Header, payload T, direct []b
 // waitForTurn returns when a message may be queued. c.mu is held, but not while
 // it waits.
 func (c *conn) waitForTurn() error {
-	for c.streaming() != nil {
-		if err := c.waitForStream(); err != nil {
+	for {
+		var err error
+		switch {
+		case c.closing.Load() != nil:
+			return ErrClosed
+		case c.streaming() != nil:
+			err = c.waitForStream()
+		case c.out.over(c.endpoint.options) != "":
+			err = c.waitForRoom() // meanwhile a Writer may be opened
+		default:
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if c.closing.Load() != nil {
-		return ErrClosed
-	}
-	return c.waitForRoom()
 }
 
 // directSize is from what size a payload is written from where it lies.
