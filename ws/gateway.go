@@ -171,7 +171,8 @@ func (g *Gateway) enter() bool {
 
 // Stop calls OnStop, closes all clients with 1001 (RFC 6455 §7.4.1) and waits
 // for them, for Options.ClosePeriod or until ctx is done; then it drops them.
-// New handshakes get 503. The error is that of ctx.
+// New handshakes get 503. The error is always nil: whoever is dropped is told to
+// OnClose.
 func (g *Gateway) Stop(ctx context.Context) error {
 	g.mu.Lock()
 	if g.stopped || !g.started || g.startErr != nil {

@@ -143,6 +143,9 @@ func (o *Options) check() {
 	if o.CompressionLevel > 9 {
 		panic(fmt.Sprintf("ws: Options.CompressionLevel %d: use 1 (fast) to 9 (small)", o.CompressionLevel))
 	}
+	if len(o.Subprotocols) > math.MaxUint8 {
+		panic(fmt.Sprintf("ws: Options.Subprotocols: %d names: 255 are the most", len(o.Subprotocols)))
+	}
 	for _, name := range o.Subprotocols {
 		if !isToken(name) {
 			panic(fmt.Sprintf("ws: Options.Subprotocols: %q is not a token (RFC 9110 §5.6.2)", name))
