@@ -119,6 +119,9 @@ func testStopAndHandler(t *testing.T, at setting) {
 	}
 	release()
 	p.expectEnd(1001, "server stops")
+	for s.Len() > 0 { // the client is known until OnClose has returned
+		time.Sleep(pollPeriod)
+	}
 }
 
 // Handshakes are answered with 503 from the moment when Stop is called.
