@@ -1,0 +1,105 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// TestMain lets start run the test's program as a server.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		serve(os.Args[2:])
+	}
+	os.Exit(m.Run())
+}
+
+func TestServersPass(t *testing.T) {
+	for _, s := range servers {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			for _, test := range cases {
+				plain := !strings.HasSuffix(s.name, encrypted) // the load knows TLS only when idle
+				if idle := strings.HasPrefix(test.name, "idle"); test.only != "" || !plain && !idle {
+					continue
+				}
+				test.conns = min(test.conns, 20)
+				c := comparison{duration: 10 * time.Millisecond}
+				if _, err := c.once(test, s.name); err != nil {
+					t.Errorf("%s: %v", test.name, err)
+				}
+			}
+		})
+	}
+}
+
+// TestFaultsAreFound has a server that spoils the tenth message.
+func TestFaultsAreFound(t *testing.T) {
+	for name, spoil := range map[string]func(b []byte) [][]byte{
+		"lost":      func(b []byte) [][]byte { return nil },
+		"doubled":   func(b []byte) [][]byte { return [][]byte{b, b} },
+		"shortened": func(b []byte) [][]byte { return [][]byte{b[:len(b)-1]} },
+		"changed":   func(b []byte) [][]byte { return [][]byte{append(b[:len(b)-1:len(b)-1], b[len(b)-1]^1)} },
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+			for number := 1; err == nil; number++ {
+				var b []byte
+				_, b, err = c.ReadMessage()
+				replies := [][]byte{b}
+				if number == 10 {
+					replies = spoil(b)
+				}
+				for _, reply := range replies {
+					c.WriteMessage(websocket.BinaryMessage, reply)
+				}
+			}
+		}))
+		err := func() (err error) {
+			defer catch(&err)
+			p := &process{pid: os.Getpid(), addr: server.Listener.Addr().String()}
+			l := newLoad(testCase{path: "/", conns: 1, size: 16, inFlight: 4}, p, 50*time.Millisecond)
+			defer l.close()
+			l.echo()
+			return nil
+		}()
+		if err == nil || !strings.Contains(err.Error(), "client 0: message ") {
+			t.Errorf("%s: found %v", name, err)
+		}
+		server.Close()
+	}
+}
+
+func TestOrderAndContentAreChecked(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, err := new(websocket.Upgrader).Upgrade(w, r, nil); err == nil {
+			for _, number := range []int{1, 2, 5, 4} {
+				c.WriteMessage(websocket.BinaryMessage, message(7, number))
+			}
+			c.WriteMessage(websocket.BinaryMessage, message(7, 5)[1:])
+		}
+	}))
+	defer server.Close()
+	s := &soaking{process: &process{addr: server.Listener.Addr().String()}}
+	m, err := s.join("/", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for range 4 {
+		if _, _, err := m.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.lost.Load() != 2 || s.reordered.Load() != 1 {
+		t.Errorf("lost %d, reordered %d; want 2 and 1", s.lost.Load(), s.reordered.Load())
+	}
+	if _, _, err := m.next(); err == nil {
+		t.Error("no fault in a message that nobody sent")
+	}
+}
