@@ -302,6 +302,9 @@ func TestHandlersAreReleased(t *testing.T) {
 		},
 		"Writer": func(e *ws.Endpoint, id ws.ClientID, _ *ws.Message) error {
 			w, err := e.Writer(id, true)
+			if err != nil {
+				return err // the end came first
+			}
 			for err == nil {
 				_, err = w.Write(make([]byte, 32<<10))
 			}
