@@ -68,8 +68,12 @@ func (r *payloadReader) Read(p []byte) (int, error) { return r.message.readPaylo
 // readInflated is Read for a compressed message that was not whole.
 func (m *Message) readInflated(p []byte) (int, error) {
 	n, err := m.reader.Read(p)
-	in := m.turn.in
-	if !m.binary && (!in.text.Valid(p[:n]) || err == io.EOF && !in.text.Complete()) {
+	text := &m.turn.in.text
+	switch {
+	case m.binary:
+	case !text.Valid(p[:n]):
+		n, err = 0, errText
+	case err == io.EOF && !text.Complete():
 		err = errText
 	}
 	if err = asProtocolError(err); err != nil && err != io.EOF {
