@@ -11,11 +11,12 @@ import (
 // what is written.
 type pipe struct {
 	conn
-	pieces [][]byte // what reads bring
-	out    []byte
-	writes int  // how many there were
-	mute   bool // what is written is not kept
-	shut   bool // nothing more may be written
+	pieces  [][]byte // what reads bring
+	written []byte
+	writes  int              // how many there were
+	mute    bool             // what is written is not kept
+	shut    bool             // nothing more may be written
+	watch   func(*turn, int) // called after each read
 }
 
 func (p *pipe) read(b []byte) (int, error) {
@@ -34,7 +35,7 @@ func (p *pipe) tryWrite(b []byte) (int, error) {
 	case p.shut:
 		return 0, io.ErrClosedPipe
 	case !p.mute:
-		p.out = append(p.out, b...)
+		p.written = append(p.written, b...)
 	}
 	p.writes++
 	return len(b), nil
@@ -61,20 +62,25 @@ func openPipe(e *Endpoint, p *pipe, deflate deflateParams) *pipe {
 func (p *pipe) run() {
 	t := turns.Get().(*turn)
 	defer t.release()
-	t.begin(&p.conn)
-	for {
-		space := t.space()
-		n, err := p.read(space)
-		if err == nil {
-			err = ignorePause(t.received(space[:n]))
-		}
-		if err != nil {
-			break
-		}
-		t.finish()
+	for err := error(nil); err == nil; {
 		t.begin(&p.conn)
+		if err = ignorePause(t.resume()); err == nil && !t.mustPause() {
+			space := t.space()
+			var n int
+			if n, err = p.read(space); err == nil {
+				err = ignorePause(t.received(space[:n]))
+			}
+			if p.watch != nil {
+				p.watch(t, n)
+			}
+		}
+		paused := t.mustPause()
+		t.finish()
+		if paused {
+			p.pause()
+			p.sweep(false)
+		}
 	}
-	t.finish()
 	p.end()
 }
 
