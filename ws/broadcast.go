@@ -156,42 +156,59 @@ func (c *conn) deliver(b *batch) {
 	if c.delivered >= b.last() || c.closing.Load() != nil {
 		return
 	}
-	c.take(b)
-	option := c.out.over(c.endpoint.options)
-	if w := c.streaming(); w != nil && option == "" {
-		option = w.later.over(c.endpoint.options)
-	}
-	if option != "" {
-		c.endpoint.counters.slow.Add(1)
-		c.abandon(CodePolicyViolation, "client does not read what is broadcast: more than Options."+option+" waits")
+	if !c.keepsUp() {
 		return
 	}
+	c.take(b)
 	if c.out != nil {
 		c.afterAppend()
 	}
 }
 
+// keepsUp reports whether a client may be sent more of what is broadcast: one
+// that has fallen too far behind is closed. c.mu is held.
+func (c *conn) keepsUp() bool {
+	options := c.endpoint.options
+	option := c.out.over(options)
+	if option != "" && c.gathering { // what only waits for its turn to end is not late
+		c.flushNow()
+		option = c.out.over(options)
+	}
+	if w := c.streaming(); w != nil && option == "" {
+		option = w.later.over(options)
+	}
+	if option != "" {
+		c.endpoint.counters.slow.Add(1)
+		c.abandon(CodePolicyViolation, "client does not read what is broadcast: more than Options."+option+" waits")
+	}
+	return c.closing.Load() == nil
+}
+
 // catchUp queues for c what was published before and has not reached it, so
-// that what is sent next stays behind it. c.mu is held.
-func (c *conn) catchUp() {
+// that what is sent next stays behind it. It reports whether c may be sent more.
+// c.mu is held.
+func (c *conn) catchUp() bool {
 	f := &c.endpoint.feed
 	if c.delivered == f.count.Load() {
-		return
+		return c.closing.Load() == nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, b := range f.batches {
 		if b.last() > c.delivered && b.to.has(c) {
+			if !c.keepsUp() {
+				return false
+			}
 			c.take(b)
 		}
 	}
 	c.delivered = f.count.Load()
+	return c.closing.Load() == nil
 }
 
 // catchUpNow is catchUp when nothing is to follow. c.mu is held.
 func (c *conn) catchUpNow() {
-	c.catchUp()
-	if c.out != nil {
+	if c.catchUp() && c.out != nil {
 		c.afterAppend()
 	}
 }

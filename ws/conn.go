@@ -124,7 +124,9 @@ func sendFrame[T string | []byte](c *conn, h frame.Header, payload T, direct []b
 	if err := c.waitForTurn(); err != nil {
 		return err
 	}
-	c.catchUp()
+	if !c.catchUp() {
+		return ErrClosed
+	}
 	c.sentData(1)
 	if len(direct) >= directSize {
 		return c.sendDirect(h, direct)
@@ -161,10 +163,7 @@ const directSize = bufferSize
 // sendDirect sends a large frame without copying what the socket takes at once.
 // c.mu is held.
 func (c *conn) sendDirect(h frame.Header, payload []byte) error {
-	gathering := c.gathering
-	c.gathering = false
-	c.flush()
-	defer func() { c.gathering = gathering }()
+	c.flushNow()
 	h.Length = int64(len(payload))
 	header := frame.AppendHeader(getBuffer(frame.MaxHeaderSize), h)
 	defer putBuffer(header)
@@ -180,7 +179,7 @@ func (c *conn) sendDirect(h frame.Header, payload []byte) error {
 	c.sentBytes(n)
 	if n < len(header)+len(payload) {
 		c.waiting().unsent(header, payload, n)
-		c.flush()
+		c.flushNow()
 	}
 	return nil
 }
@@ -197,10 +196,7 @@ func (c *conn) sentData(n int) {
 func (c *conn) afterAppend() {
 	switch {
 	case !c.gathering || c.out.size >= bufferSize:
-		gathering := c.gathering
-		c.gathering = false
-		c.flush()
-		c.gathering = gathering
+		c.flushNow()
 	case !c.gatherPending:
 		c.gatherPending = true
 		c.endpoint.soon.add(c)
@@ -221,7 +217,9 @@ func (c *conn) close(code Code, reason string) error {
 	if c.closing.Load() != nil {
 		return ErrClosed
 	}
-	c.catchUp()
+	if !c.catchUp() {
+		return ErrClosed
+	}
 	c.sayClose(code, reason, &closing{})
 	return nil
 }
@@ -249,8 +247,9 @@ func (c *conn) peerClosed(code Code, reason string) {
 		c.finalize(how)
 		return
 	}
-	c.catchUp()
-	c.sayClose(code, reason, &closing{received: true, final: true})
+	if c.catchUp() {
+		c.sayClose(code, reason, &closing{received: true, final: true})
+	}
 }
 
 // peerIsDone reports whether the client has sent its close frame.

@@ -227,8 +227,9 @@ var remains leftovers
 
 type leftovers struct {
 	mu          sync.Mutex
-	servers     int // that run now
-	descriptors int // open before the first of them
+	servers     int             // that run now
+	descriptors int             // open before the first of them
+	reported    map[string]bool // goroutines that an earlier test left: one failure is enough
 }
 
 // begin is called before a server starts.
@@ -254,15 +255,35 @@ func (l *leftovers) end(t testing.TB) {
 		return
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(pollPeriod) {
-		left, open := goroutines(), descriptors()
-		if left == "" && open <= l.descriptors {
+		left, open := l.goroutines(), descriptors()
+		if len(left) == 0 && open <= l.descriptors {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("%d descriptors are open, %d before. Goroutines left:\n%s", open, l.descriptors, left)
+			t.Errorf("%d descriptors are open, %d before. %d goroutines are left:", open, l.descriptors, len(left))
+			l.report(t, left)
 			return
 		}
 	}
+}
+
+// report tells of the first of them, and makes later tests ignore them all.
+func (l *leftovers) report(t testing.TB, left []string) {
+	if l.reported == nil {
+		l.reported = make(map[string]bool)
+	}
+	for n, stack := range left {
+		if n < 5 {
+			t.Log(stack)
+		}
+		l.reported[goroutineOf(stack)] = true
+	}
+}
+
+// goroutineOf is the name of the goroutine that a stack is of, "goroutine 1".
+func goroutineOf(stack string) string {
+	name, _, _ := strings.Cut(stack, " [")
+	return name
 }
 
 // descriptors counts the open ones where the system tells.
@@ -271,17 +292,19 @@ func descriptors() int {
 	return len(open)
 }
 
-// goroutines returns the stacks of those that run a server.
-func goroutines() string {
+// goroutines returns the stacks of those that run a server, but those reported.
+func (l *leftovers) goroutines() (left []string) {
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	var left []string
 	for _, stack := range strings.Split(string(stacks), "\n\n") {
+		if l.reported[goroutineOf(stack)] {
+			continue
+		}
 		if strings.Contains(stack, "\naerys/ws.") || strings.Contains(stack, "\naerys.") || strings.Contains(stack, "\nnet/http.") {
 			left = append(left, stack)
 		}
 	}
-	return strings.Join(left, "\n\n")
+	return left
 }
 
 // recorder is a handler that echoes, unless told otherwise, and tells each

@@ -62,8 +62,9 @@ type Options struct {
 	// closed. Default 10 s.
 	WriteTimeout time.Duration
 	// MaxQueuedBytes and MaxQueuedMessages bound what waits for a client
-	// that reads too slowly. Endpoint.Send blocks above them; a broadcast
-	// closes the client with 1008. Defaults 1 MiB and 65536.
+	// that reads too slowly. While more waits, Endpoint.Send blocks, and a
+	// broadcast closes the client with 1008; one message may always wait,
+	// whatever its size. Defaults 1 MiB and 65536.
 	MaxQueuedBytes    int
 	MaxQueuedMessages int
 	// TextOnly closes a client that sends a binary message with 1003.

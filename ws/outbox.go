@@ -174,6 +174,14 @@ func (c *conn) flush() {
 	c.flushed()
 }
 
+// flushNow is flush although a turn may be gathering replies. c.mu is held.
+func (c *conn) flushNow() {
+	gathering := c.gathering
+	c.gathering = false
+	c.flush()
+	c.gathering = gathering
+}
+
 // greet sends the 101, which is not counted. A failure shows when the conn is
 // read. c.mu is held.
 func (c *conn) greet(reply []byte) {

@@ -96,7 +96,7 @@ func TestQueueLimits(t *testing.T) {
 		t.Run(test.option+" and broadcasts", func(t *testing.T) {
 			s, g, p := start(t, test.options)
 			defer g.mu.Unlock()
-			for n := range 4 {
+			for n := range 5 { // the fifth finds more than the limit
 				if info, ok := s.Info(p.id()); !ok || !info.Closed.IsZero() {
 					t.Fatalf("closed after %d messages: %+v", n, info)
 				}
@@ -107,7 +107,7 @@ func TestQueueLimits(t *testing.T) {
 		t.Run(test.option+" and multicasts", func(t *testing.T) {
 			s, g, p := start(t, test.options)
 			defer g.mu.Unlock()
-			for range 4 {
+			for range 5 {
 				s.MulticastBinary([]byte(message), p.id())
 			}
 			p.expectEnd(1008, test.option)
@@ -187,6 +187,28 @@ func TestQueueLimits(t *testing.T) {
 			p.expectEOF()
 		})
 	}
+}
+
+// A message may be larger than all that may wait: who reads gets it, also in the
+// middle of a turn.
+func TestLargeBroadcast(t *testing.T) {
+	engines(t, func(t *testing.T, at setting) {
+		r := &recorder{}
+		large := strings.Repeat("x", 8<<20)
+		received := make(chan bool)
+		r.onData = func(id ws.ClientID, m *ws.Message) {
+			r.endpoint.Broadcast(large)
+			<-received
+		}
+		options := unlimited
+		options.MaxQueuedBytes = 16 << 10
+		s := serve(t, at, r, options)
+		sender, other := s.dial(t), s.dial(t)
+		defer close(received)
+		sender.write(text("now"))
+		other.expect(frame.Text, large)
+		sender.expect(frame.Text, large)
+	})
 }
 
 // Send waits for a client that reads slowly: it loses nothing, and little is queued.

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"errors"
+	"io"
 	"math"
 	"time"
 
@@ -56,11 +57,14 @@ func (e *Endpoint) Writer(id ClientID, binary bool) (*Writer, error) {
 }
 
 // Write sends p, or keeps it until there is enough for a frame. The error is
-// ErrClosed, ErrSlowClient, or ErrInvalidText if a text is not UTF-8.
+// ErrClosed, ErrSlowClient, or ErrInvalidText if a text is not UTF-8; behind
+// Close it is io.ErrClosedPipe.
 func (w *Writer) Write(p []byte) (n int, err error) {
 	switch {
 	case w.err != nil:
 		return 0, w.err
+	case w.conn == nil:
+		return 0, io.ErrClosedPipe
 	case w.text != nil && !w.text.Valid(p):
 		w.err = ErrInvalidText
 	case w.deflater != nil:
