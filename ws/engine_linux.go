@@ -3,9 +3,11 @@ package ws
 import (
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // engine is the epoll engine of an endpoint. A socket has left net/http and
@@ -27,6 +29,7 @@ type engine struct {
 	poller   func(uintptr) bool   // poll, bound once
 	events   []syscall.EpollEvent // of who waits
 	ready    int                  // of events
+	yielded  time.Duration        // when who waits last went through the scheduler
 
 	mu      sync.Mutex // guards all below
 	queue   []task     // to be run, the first at head
@@ -178,6 +181,7 @@ func (g *engine) look() {
 	g.waiting = true
 	idle := g.head == len(g.queue)
 	g.mu.Unlock()
+	g.yield()
 	if idle {
 		g.endpoint.rest()
 		if g.raw.Read(g.poller) != nil {
@@ -199,6 +203,19 @@ func (g *engine) look() {
 		}
 	}
 	g.round = len(g.queue)
+}
+
+// yieldPeriod is much less than the 10 ms after which the runtime takes a
+// processor away from a goroutine that has not been through the scheduler: that
+// costs a change of threads, and has the runtime look every 20 µs for a while.
+const yieldPeriod = 2 * time.Millisecond
+
+// yield lets the scheduler see the goroutine that looks for events.
+func (g *engine) yield() {
+	if now := time.Since(g.endpoint.epoch); now-g.yielded >= yieldPeriod {
+		g.yielded = now
+		runtime.Gosched()
+	}
 }
 
 func (g *engine) stopSoon() {

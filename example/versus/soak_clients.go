@@ -186,22 +186,13 @@ func (m *member) publish() {
 	}
 }
 
-// joinDeaf joins as one who will not read.
-func (s *soaking) joinDeaf(path string, id int) (*member, error) {
-	m, err := s.join(path, id)
-	if err == nil {
-		m.NetConn().(*net.TCPConn).SetReadBuffer(4096)
-		m.deaf.Add(1)
-	}
-	return m, err
-}
-
 // ignore reads nothing of what is broadcast, and goes away.
 func (s *soaking) ignore(id int, r *rand.Rand) error {
-	m, err := s.joinDeaf("/broadcast", id)
+	m, err := s.join("/broadcast", id)
 	if err != nil {
 		return err
 	}
+	m.deaf.Add(1)
 	time.Sleep(min(time.Until(s.deadline), time.Duration(r.Int64N(int64(time.Minute)))))
 	m.abort()
 	return nil
@@ -209,13 +200,14 @@ func (s *soaking) ignore(id int, r *rand.Rand) error {
 
 // sendOnly reads none of the echoes of what it sends. The server ends that.
 func (s *soaking) sendOnly(id int) error {
-	m, err := s.joinDeaf("/echo", id)
+	m, err := s.join("/echo", id)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	m.SetWriteDeadline(time.Now().Add(time.Minute))
+	m.deaf.Add(1)
 	for err == nil {
+		m.SetWriteDeadline(time.Now().Add(time.Minute))
 		err = m.WriteMessage(websocket.BinaryMessage, pattern[:64<<10])
 	}
 	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
