@@ -1,6 +1,7 @@
 package aerys
 
 import (
+	"bytes"
 	"io"
 	"log/slog"
 	"net"
@@ -155,7 +156,22 @@ type connection struct {
 	network  netip.Prefix // counted in perIP, when valid
 	requests atomic.Int64
 	left     atomic.Bool
-	cork     *cork // not nil within gather
+	upgrade  atomic.Int32 // what is known of a WebSocket handshake
+	cork     *cork        // not nil within gather
+}
+
+// The values of connection.upgrade.
+const (
+	notAsked int32 = iota
+	asked          // the last read ended with the header of a WebSocket handshake
+	watched        // and net/http would like to know of the next byte
+	taken          // the connection is no longer net/http's
+)
+
+// asksForUpgrade reports whether what a read brought ends with the header of a
+// WebSocket handshake, as far as it is written as most clients write it.
+func asksForUpgrade(p []byte) bool {
+	return bytes.HasSuffix(p, []byte("\r\n\r\n")) && bytes.Contains(p, []byte("\r\nSec-WebSocket-Key: "))
 }
 
 // countRequest reports whether r is to be the connection's last request.
@@ -189,8 +205,11 @@ func (c *connection) leave() bool {
 	return true
 }
 
-// Close closes the connection.
+// Close closes the connection, unless it was taken.
 func (c *connection) Close() error {
+	if c.upgrade.Load() == taken {
+		return net.ErrClosed
+	}
 	if c.leave() {
 		c.all.open.Add(-1)
 		if c.network.IsValid() {
@@ -218,11 +237,44 @@ func (c *connection) Detach() (conn net.Conn, release func()) {
 	}
 }
 
+// take is Hijack and Detach in one, for a connection of which net/http has read
+// a handshake and nothing else. For net/http it looks closed from then on: it
+// ends its part and keeps its buffers, which Hijack would take from it.
+func (c *connection) take() (conn net.Conn, release func(), ok bool) {
+	if !c.upgrade.CompareAndSwap(asked, taken) && !c.upgrade.CompareAndSwap(watched, taken) {
+		return nil, nil, false
+	}
+	conn, release = c.Detach()
+	return conn, release, true
+}
+
 // Read implements net.Conn.
 func (c *connection) Read(p []byte) (int, error) {
+	if c.upgrade.Load() != notAsked {
+		if again, err := c.readAfterUpgrade(len(p)); !again {
+			return 0, err
+		}
+	}
 	n, err := c.Conn.Read(p)
 	c.all.received.Add(int64(n))
+	if asksForUpgrade(p[:n]) {
+		c.upgrade.Store(asked)
+	}
 	return n, err
+}
+
+// readAfterUpgrade reports whether a read behind a handshake is to go on. The
+// first of one byte is net/http's, which watches out for the end of the
+// connection while a handler runs: a handshake is answered sooner than that is
+// worth its while, and its second byte would be a frame's.
+func (c *connection) readAfterUpgrade(size int) (again bool, err error) {
+	switch {
+	case size == 1 && c.upgrade.CompareAndSwap(asked, watched):
+		return false, nil
+	case c.upgrade.CompareAndSwap(asked, notAsked), c.upgrade.CompareAndSwap(watched, notAsked):
+		return true, nil
+	}
+	return c.upgrade.Load() == notAsked, net.ErrClosed
 }
 
 // Write implements net.Conn.
@@ -230,9 +282,20 @@ func (c *connection) Write(p []byte) (int, error) {
 	if c.cork != nil {
 		return c.writeCorked(p)
 	}
+	if c.upgrade.Load() == taken {
+		return 0, net.ErrClosed
+	}
 	n, err := c.Conn.Write(p)
 	c.all.sent.Add(int64(n))
 	return n, err
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *connection) SetReadDeadline(t time.Time) error {
+	if c.upgrade.Load() == taken {
+		return net.ErrClosed
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // ReadFrom implements io.ReaderFrom, so that files are sent by the kernel.

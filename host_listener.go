@@ -189,7 +189,8 @@ func (l *listener) site(name string) *site {
 // ServeHTTP finds the host for a request, and ends the connection after it
 // when it is the last.
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if l.isLast(r) {
+	c, _ := r.Context().Value(connectionKey{}).(*connection)
+	if l.isLast(c, r) {
 		w.Header().Set("Connection", "close") // over HTTP/2 this sends GOAWAY
 	}
 	s := l.site(r.Host)
@@ -204,6 +205,9 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.ContentLength == 0 {
 		s.ServeHTTP(w, r)
+		if c != nil && c.upgrade.Load() == taken {
+			panic(http.ErrAbortHandler) // net/http is to end its part without an answer
+		}
 		return
 	}
 	expectBody(r, s.options.ConnectionTimeout)
@@ -216,7 +220,6 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // after a chunked one: that may have come with a Content-Length too, which
 // net/http does not tell, and then what follows may be half of a smuggled
 // request (RFC 9112 §6.1 demands the close).
-func (l *listener) isLast(r *http.Request) bool {
-	c, ok := r.Context().Value(connectionKey{}).(*connection)
-	return ok && c.countRequest(r) || len(r.TransferEncoding) > 0 || l.service.stopping.Load()
+func (l *listener) isLast(c *connection, r *http.Request) bool {
+	return c != nil && c.countRequest(r) || len(r.TransferEncoding) > 0 || l.service.stopping.Load()
 }

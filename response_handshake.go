@@ -2,6 +2,7 @@ package aerys
 
 import (
 	"errors"
+	"net"
 	"net/http"
 )
 
@@ -20,8 +21,8 @@ func (r *Response) BeginHandshake() {
 }
 
 // EndHandshake reports whether the status is 101 still and the header can be
-// sent: package ws then calls Hijack, and writes the 101 with the fields of
-// Header itself. Otherwise the response has been completed as any other.
+// sent: package ws then calls Detach or Hijack, and writes the 101 with the
+// fields of Header itself. Otherwise the response has been completed as any other.
 func (r *Response) EndHandshake() (accepted bool) {
 	r.live()
 	r.handshake, r.state, r.explicit = false, None, false
@@ -34,4 +35,22 @@ func (r *Response) EndHandshake() (accepted bool) {
 	}
 	r.End()
 	return false
+}
+
+// Detach is Hijack for package ws, without its costs: conn is a *net.TCPConn or
+// *net.UnixConn from which nothing was read behind the handshake, and release
+// is to be called once when it is over. It works on connections of a [Server]
+// that are not encrypted; when it reports false nothing has changed, and Hijack
+// may work.
+func (r *Response) Detach() (conn net.Conn, release func(), ok bool) {
+	r.live()
+	request := r.exchange.request.Request
+	c, ok := request.Context().Value(connectionKey{}).(*connection)
+	if _, hijacker := r.writer.(http.Hijacker); !ok || !hijacker || r.state >= Streaming || request.TLS != nil {
+		return nil, nil, false
+	}
+	if conn, release, ok = c.take(); ok {
+		r.state = Ended
+	}
+	return conn, release, ok
 }

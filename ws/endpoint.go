@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -26,6 +27,7 @@ type Endpoint struct {
 	sweeper     sweeper
 	topics      topics
 	counters    counters
+	entering    sync.WaitGroup // handshakes that are accepted, but no clients yet
 }
 
 // Info is what is known about a client. Times are in steps of a second, and
@@ -200,7 +202,7 @@ func (e *Endpoint) opened(c *conn, o *arrival) {
 	c.mu.Lock()
 	c.delivered = e.feed.count.Load()
 	e.table.add(c)
-	c.greet(o.reply)
+	c.greet(e.appendSwitch(getBuffer(512), o))
 	c.mu.Unlock()
 	e.startSweeping() // only now: a sweep that finds nobody is the last
 	e.counters.accepted.Add(1)

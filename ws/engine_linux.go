@@ -28,7 +28,7 @@ type engine struct {
 	worker   func()               // work, bound once
 	poller   func(uintptr) bool   // poll, bound once
 	events   []syscall.EpollEvent // of who waits
-	ready    int                  // of events
+	found    int                  // of events
 	yielded  time.Duration        // when who waits last went through the scheduler
 
 	mu      sync.Mutex // guards all below
@@ -37,7 +37,10 @@ type engine struct {
 	round   int  // how many of the queue may run before the next look at epoll
 	waiting bool // a goroutine waits, or looks
 	spare   bool // a goroutine was started that has not looked for work yet
+	resting bool // one that found nothing to do waits for wake
 	stopped bool
+
+	wake chan struct{}
 }
 
 // task is a socket to be run, from its beginning if it has just arrived.
@@ -46,40 +49,40 @@ type task struct {
 	arrival *arrival
 }
 
-// adopt takes a connection from package net, if it is a socket.
-func (g *engine) adopt(e *Endpoint, nc net.Conn, o *arrival) bool {
+// ready starts the engine, and reports whether it runs.
+func (g *engine) ready(e *Endpoint) bool {
 	g.once.Do(func() { g.start(e) })
-	if g.err != nil {
-		return false
-	}
-	plain, release := nc, func() {}
-	if c, ok := nc.(interface {
+	return g.err == nil
+}
+
+// serves reports whether a connection is a socket, which it then takes out of
+// its wrapping.
+func (g *engine) serves(o *arrival) bool {
+	if c, ok := o.conn.(interface {
 		Detach() (net.Conn, func())
 	}); ok {
-		plain, release = c.Detach()
+		o.conn, o.release = c.Detach()
 	}
-	fd, ok := duplicate(plain)
-	if !ok {
-		release()
-		return false
+	switch o.conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
 	}
-	plain.Close()
-	s := &socket{fd: int32(fd), release: release}
+	return false
+}
+
+// adopt runs a connection, which is a socket. All that is to be done is done by
+// a goroutine of the engine: the one that net/http serves the request with has
+// a small stack, and is to be gone soon.
+func (g *engine) adopt(o *arrival) {
+	s := new(socket)
 	s.transport = s
 	s.state.Store(running)
-	e.opened(&s.conn, o)
 	g.schedule(task{s, o})
-	return true
 }
 
 // duplicate returns a descriptor of our own for the connection's socket.
-func duplicate(nc net.Conn) (fd int, ok bool) {
-	switch nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-	default:
-		return 0, false
-	}
-	raw, err := nc.(syscall.Conn).SyscallConn()
+func duplicate(socket net.Conn) (fd int, ok bool) {
+	raw, err := socket.(syscall.Conn).SyscallConn()
 	if err != nil {
 		return 0, false
 	}
@@ -94,6 +97,7 @@ func duplicate(nc net.Conn) (fd int, ok bool) {
 func (g *engine) start(e *Endpoint) {
 	g.endpoint, g.worker, g.poller = e, g.work, g.poll
 	g.events = make([]syscall.EpollEvent, 128)
+	g.wake = make(chan struct{}, 1)
 	if g.fd, g.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); g.err != nil {
 		return
 	}
@@ -112,12 +116,22 @@ func (g *engine) stop() {
 	}
 	g.mu.Lock()
 	g.stopped = true
+	g.readySpare() // if it rests it ends
 	g.mu.Unlock()
 	g.epoll.Close()
 }
 
-// work runs sockets, and waits for events when nobody else does.
+// work runs sockets as long as there are any to run. Then it rests, unless
+// another does already: a goroutine that has worked has the stack for it.
 func (g *engine) work() {
+	for g.workOnce() {
+		<-g.wake
+	}
+}
+
+// workOnce runs sockets, and waits for events when nobody else does. It reports
+// whether to wait for wake.
+func (g *engine) workOnce() (rest bool) {
 	t := turns.Get().(*turn)
 	g.endpoint.busy.Add(1)
 	g.mu.Lock()
@@ -126,7 +140,7 @@ func (g *engine) work() {
 		if next, ok := g.next(); ok {
 			g.readySpare()
 			g.mu.Unlock()
-			again := next.run(t)
+			again := next.run(g.endpoint, t)
 			g.mu.Lock()
 			if again {
 				g.queue = append(g.queue, task{socket: next.socket})
@@ -138,15 +152,18 @@ func (g *engine) work() {
 		}
 		g.look()
 	}
+	rest = !g.resting && !g.stopped
+	g.resting = g.resting || rest
 	g.mu.Unlock()
 	t.release()
 	g.endpoint.rest()
+	return rest
 }
 
 // run takes a turn. It reports whether the socket is to be run again.
-func (next task) run(t *turn) (again bool) {
+func (next task) run(e *Endpoint, t *turn) (again bool) {
 	if next.arrival != nil {
-		return next.socket.open(t, next.arrival)
+		return next.socket.open(e, t, next.arrival)
 	}
 	return next.socket.run(t)
 }
@@ -167,9 +184,15 @@ func (g *engine) next() (next task, ok bool) {
 	return next, true
 }
 
-// readySpare starts a goroutine that goes on should this one block. g.mu is held.
+// readySpare makes a goroutine runnable that goes on should this one block.
+// g.mu is held.
 func (g *engine) readySpare() {
-	if !g.spare {
+	switch {
+	case g.spare:
+	case g.resting:
+		g.spare, g.resting = true, false
+		g.wake <- struct{}{}
+	default:
 		g.spare = true
 		go g.worker()
 	}
@@ -185,7 +208,7 @@ func (g *engine) look() {
 	if idle {
 		g.endpoint.rest()
 		if g.raw.Read(g.poller) != nil {
-			g.ready = 0
+			g.found = 0
 			g.stopSoon()
 		}
 		g.endpoint.busy.Add(1)
@@ -229,7 +252,7 @@ func (g *engine) poll(uintptr) bool {
 	for {
 		n, err := syscall.EpollWait(g.fd, g.events, 0)
 		if err != syscall.EINTR {
-			g.ready = max(n, 0)
+			g.found = max(n, 0)
 			return n > 0
 		}
 	}
@@ -239,7 +262,7 @@ func (g *engine) poll(uintptr) bool {
 // to be run.
 func (g *engine) dispatch() []syscall.EpollEvent {
 	runnable := g.events[:0]
-	for _, event := range g.events[:g.ready] {
+	for _, event := range g.events[:g.found] {
 		if s := g.find(event); s != nil && s.notify(event.Events) {
 			runnable = append(runnable, event)
 		}

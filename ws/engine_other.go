@@ -2,11 +2,13 @@
 
 package ws
 
-import "net"
-
 // engine serves no connection here: EnginePortable serves them all.
 type engine struct{}
 
-func (*engine) adopt(*Endpoint, net.Conn, *arrival) bool { return false }
+func (*engine) ready(*Endpoint) bool { return false }
+
+func (*engine) serves(*arrival) bool { return false }
+
+func (*engine) adopt(*arrival) {}
 
 func (*engine) stop() {}

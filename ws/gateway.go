@@ -17,7 +17,6 @@ import (
 // http.Handler too, and can be mounted on any http.ServeMux.
 type Gateway struct {
 	endpoint Endpoint
-	entering sync.WaitGroup // handshakes that are accepted, but no clients yet
 
 	mu       sync.Mutex // guards all below
 	started  bool
@@ -86,13 +85,13 @@ func (g *Gateway) Serve(req *aerys.Request, res *aerys.Response) {
 		e.refuse(req, res, &refusal{http.StatusServiceUnavailable, "the endpoint did not start"})
 		return
 	}
-	a, no := e.check(req.Request)
-	if no != nil {
+	o := new(arrival)
+	if no := e.check(req.Request, &o.agreement); no != nil {
 		e.refuse(req, res, no)
 		return
 	}
 	res.BeginHandshake()
-	opener := e.application.handshake(req, res)
+	o.opener = e.application.handshake(req, res)
 	if !res.EndHandshake() {
 		e.counters.rejects("declined by OnHandshake")
 		return
@@ -101,8 +100,12 @@ func (g *Gateway) Serve(req *aerys.Request, res *aerys.Response) {
 		e.refuse(req, res, stopping)
 		return
 	}
-	defer g.entering.Done()
-	g.upgrade(req, res, &a, opener)
+	o.header = res.Header()
+	if err := e.takeOver(res, o); err != nil {
+		e.entering.Done()
+		e.options.Logger.Error("ws: the connection cannot be taken over: a middleware's ResponseWriter needs Unwrap", slog.Any("error", err))
+		e.refuse(req, res, &refusal{http.StatusInternalServerError, "the connection cannot be taken over"})
+	}
 }
 
 // ServeHTTP answers a WebSocket handshake of a net/http server. When that
@@ -120,37 +123,41 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.plain.ServeHTTP(w, r)
 }
 
-// upgrade takes the connection over and opens the client.
-func (g *Gateway) upgrade(req *aerys.Request, res *aerys.Response, a *agreement, opener opener) {
-	header := res.Header()
+// arrival is what a new connection begins with.
+type arrival struct {
+	agreement
+	opener  opener
+	header  http.Header // of the 101
+	conn    net.Conn
+	release func() // tells the listener that the connection is over
+	early   []byte // what the client sent behind its handshake
+}
+
+// takeOver takes the connection from net/http and gives it to an engine.
+func (e *Endpoint) takeOver(res *aerys.Response, o *arrival) error {
+	epoll := e.options.Engine != EnginePortable && e.engine.ready(e)
+	if epoll {
+		var ok bool
+		if o.conn, o.release, ok = res.Detach(); ok {
+			e.engine.adopt(o)
+			return nil
+		}
+	}
 	nc, buffered, err := res.Hijack()
 	if err != nil {
-		g.endpoint.options.Logger.Error("ws: the connection cannot be taken over: a middleware's ResponseWriter needs Unwrap", slog.Any("error", err))
-		g.endpoint.refuse(req, res, &refusal{http.StatusInternalServerError, "the connection cannot be taken over"})
-		return
+		return err
 	}
-	o := &arrival{agreement: a, opener: opener, reply: g.endpoint.appendSwitch(getBuffer(512), a, header)}
 	if n := buffered.Reader.Buffered(); n > 0 {
 		early, _ := buffered.Reader.Peek(n)
 		o.early = append(o.early, early...)
 	}
-	g.adopt(nc, o)
-}
-
-// arrival is what a new connection begins with.
-type arrival struct {
-	*agreement
-	opener opener
-	reply  []byte // the 101, from getBuffer
-	early  []byte // what the client sent behind its handshake
-}
-
-// adopt gives the connection to an engine.
-func (g *Gateway) adopt(nc net.Conn, o *arrival) {
-	if g.endpoint.options.Engine != EnginePortable && g.endpoint.engine.adopt(&g.endpoint, nc, o) {
-		return
+	o.conn, o.release = nc, func() {}
+	if epoll && e.engine.serves(o) {
+		e.engine.adopt(o)
+	} else {
+		adoptPortable(e, o)
 	}
-	adoptPortable(&g.endpoint, nc, o)
+	return nil
 }
 
 func (g *Gateway) isStopped() bool {
@@ -164,7 +171,7 @@ func (g *Gateway) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.stopped {
-		g.entering.Add(1)
+		g.endpoint.entering.Add(1)
 	}
 	return !g.stopped
 }
@@ -182,8 +189,8 @@ func (g *Gateway) Stop(ctx context.Context) error {
 	}
 	g.stopped = true
 	g.mu.Unlock()
-	g.entering.Wait()
 	e := &g.endpoint
+	e.entering.Wait()
 	e.application.stop()
 	e.flushFeed()
 	ctx, cancel := context.WithTimeout(ctx, e.options.ClosePeriod)

@@ -28,27 +28,27 @@ type agreement struct {
 }
 
 // check examines an upgrade request as RFC 6455 §4.2.1 asks, and more.
-func (e *Endpoint) check(r *http.Request) (a agreement, no *refusal) {
+func (e *Endpoint) check(r *http.Request, a *agreement) *refusal {
 	h := r.Header
 	switch {
 	case r.Method != http.MethodGet:
-		return a, &refusal{http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request"}
+		return &refusal{http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request"}
 	case !r.ProtoAtLeast(1, 1) || r.ProtoMajor > 1:
-		return a, &refusal{http.StatusUpgradeRequired, "a WebSocket handshake needs HTTP/1.1"}
+		return &refusal{http.StatusUpgradeRequired, "a WebSocket handshake needs HTTP/1.1"}
 	case !headerHasToken(h["Upgrade"], "websocket"), !headerHasToken(h["Connection"], "upgrade"):
-		return a, &refusal{http.StatusUpgradeRequired, "this is a WebSocket endpoint: Connection: Upgrade and Upgrade: websocket are missing"}
+		return &refusal{http.StatusUpgradeRequired, "this is a WebSocket endpoint: Connection: Upgrade and Upgrade: websocket are missing"}
 	case len(h["Sec-Websocket-Version"]) != 1 || h["Sec-Websocket-Version"][0] != "13":
-		return a, &refusal{http.StatusUpgradeRequired, "the WebSocket version is not 13"}
+		return &refusal{http.StatusUpgradeRequired, "the WebSocket version is not 13"}
 	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
-		return a, &refusal{http.StatusBadRequest, "a WebSocket handshake has no body"}
+		return &refusal{http.StatusBadRequest, "a WebSocket handshake has no body"}
 	case len(h["Sec-Websocket-Key"]) != 1 || !validKey(h["Sec-Websocket-Key"][0]):
-		return a, &refusal{http.StatusBadRequest, "Sec-WebSocket-Key is not one value of 16 bytes in base64"}
+		return &refusal{http.StatusBadRequest, "Sec-WebSocket-Key is not one value of 16 bytes in base64"}
 	}
 	if no := e.checkOrigin(r); no != nil {
-		return a, no
+		return no
 	}
 	a.key = h["Sec-Websocket-Key"][0]
-	return a, e.negotiate(h, &a)
+	return e.negotiate(h, a)
 }
 
 // negotiate settles subprotocol and extensions (RFC 6455 §4.2.2).
@@ -200,16 +200,16 @@ func (e *Endpoint) refuse(req *aerys.Request, res *aerys.Response, no *refusal) 
 
 // appendSwitch appends the 101 response: ours, and the fields that the
 // application set.
-func (e *Endpoint) appendSwitch(p []byte, a *agreement, header http.Header) []byte {
+func (e *Endpoint) appendSwitch(p []byte, o *arrival) []byte {
 	p = append(p, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
-	p = acceptKey(p, a.key)
-	if a.subprotocol > 0 {
-		p = appendField(p, "Sec-WebSocket-Protocol", e.options.Subprotocols[a.subprotocol-1])
+	p = acceptKey(p, o.key)
+	if o.subprotocol > 0 {
+		p = appendField(p, "Sec-WebSocket-Protocol", e.options.Subprotocols[o.subprotocol-1])
 	}
-	if a.extensions != "" {
-		p = appendField(p, "Sec-WebSocket-Extensions", a.extensions)
+	if o.extensions != "" {
+		p = appendField(p, "Sec-WebSocket-Extensions", o.extensions)
 	}
-	for name, values := range header {
+	for name, values := range o.header {
 		if reservedField(name) {
 			continue
 		}

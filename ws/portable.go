@@ -10,28 +10,30 @@ import (
 // stack that has grown stays so.
 type stream struct {
 	conn
-	net    net.Conn
-	ready  readiness // how to wait without a buffer
-	turn   *turn     // whose buffer holds what was found while waiting
-	found  int       // bytes
-	err    error     // why there are none
-	first  [2]byte   // where they are without a turn
-	waiter func()    // wait, serve and drain, bound once
-	server func()
-	writer func()
+	net     net.Conn
+	release func()    // tells the listener that the connection is over
+	ready   readiness // how to wait without a buffer
+	turn    *turn     // whose buffer holds what was found while waiting
+	found   int       // bytes
+	err     error     // why there are none
+	first   [2]byte   // where they are without a turn
+	waiter  func()    // wait, serve and drain, bound once
+	server  func()
+	writer  func()
 }
 
 // adoptPortable runs a connection on the portable engine.
-func adoptPortable(e *Endpoint, nc net.Conn, o *arrival) {
-	s := &stream{net: nc}
+func adoptPortable(e *Endpoint, o *arrival) {
+	s := &stream{net: o.conn, release: o.release}
 	s.transport, s.waiter, s.server, s.writer = s, s.wait, s.serve, s.drain
 	s.ready.init(s)
-	e.opened(&s.conn, o)
-	go s.open(o)
+	go s.open(e, o)
 }
 
-// open is the first turn: OnOpen, and what came behind the handshake.
-func (s *stream) open(o *arrival) {
+// open is the first turn: the 101, OnOpen, and what came behind the handshake.
+func (s *stream) open(e *Endpoint, o *arrival) {
+	e.opened(&s.conn, o)
+	e.entering.Done()
 	t := turns.Get().(*turn)
 	s.begin(t)
 	s.onOpen(o.opener)
@@ -76,6 +78,7 @@ func (s *stream) goOn(err error) {
 	s.mu.Lock() // whoever writes under it is done
 	s.net.Close()
 	s.mu.Unlock()
+	s.release()
 }
 
 // deal is a turn.

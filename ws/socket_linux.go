@@ -31,9 +31,19 @@ const (
 // write that found the socket full.
 const socketEvents = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | syscall.EPOLLET&(1<<32-1)
 
-// open is a socket's first turn: OnOpen, and what came behind the handshake. It
-// reports whether the socket is to be run again.
-func (s *socket) open(t *turn, o *arrival) (again bool) {
+// open is a socket's first turn: it leaves package net, the client gets its
+// 101, then come OnOpen and what came behind the handshake. It reports whether
+// the socket is to be run again.
+func (s *socket) open(e *Endpoint, t *turn, o *arrival) (again bool) {
+	fd, ok := duplicate(o.conn)
+	if !ok { // there is no descriptor left
+		adoptPortable(e, o)
+		return false
+	}
+	o.conn.Close()
+	s.fd, s.release = int32(fd), o.release
+	e.opened(&s.conn, o)
+	e.entering.Done()
 	t.begin(&s.conn)
 	err := s.watch() // before a handler waits for the rest of a message
 	s.onOpen(o.opener)

@@ -51,10 +51,11 @@ func (p *pipe) closeWrite() { p.shut = true }
 func (p *pipe) interrupt()  { p.shut = true }
 func (p *pipe) resume()     {}
 
-// openPipe makes a pipe a client of e.
+// openPipe makes a pipe a client of e, whose handshake is over.
 func openPipe(e *Endpoint, p *pipe, deflate deflateParams) *pipe {
 	p.transport = p
-	e.opened(&p.conn, &arrival{agreement: &agreement{deflate: deflate}})
+	e.opened(&p.conn, &arrival{agreement: agreement{deflate: deflate}})
+	p.written, p.writes = nil, 0
 	return p
 }
 
