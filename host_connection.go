@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -130,10 +131,18 @@ func (c *connections) refuse(conn net.Conn, option string, limit int64) {
 type counter struct {
 	net.Listener
 	all *connections
+	row int // accepted since others went first
 }
 
+// acceptRow is after how many connections in a row those accepted go first: in
+// a rush they would all have their goroutines, stacks and buffers at once.
+const acceptRow = 8
+
 // Accept waits for a connection that there is room for.
-func (l counter) Accept() (net.Conn, error) {
+func (l *counter) Accept() (net.Conn, error) {
+	if l.row++; l.row%acceptRow == 0 {
+		runtime.Gosched()
+	}
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {

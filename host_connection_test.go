@@ -316,7 +316,7 @@ func TestDefaultMaxConnectionsLeavesReserve(t *testing.T) {
 }
 
 func TestAcceptErrorsAreReturned(t *testing.T) {
-	if _, err := (counter{boundTo{}, newConnections(&Options{})}).Accept(); err != net.ErrClosed {
+	if _, err := (&counter{Listener: boundTo{}, all: newConnections(&Options{})}).Accept(); err != net.ErrClosed {
 		t.Error(err)
 	}
 }

@@ -145,7 +145,7 @@ func (l *listener) bind(inherited []net.Listener) (err error) {
 
 // serve accepts connections until the listener is closed.
 func (l *listener) serve() error {
-	counted := counter{l.bound, l.service.connections}
+	counted := &counter{Listener: l.bound, all: l.service.connections}
 	if l.sites[0].tls != nil {
 		return l.server.ServeTLS(counted, "", "")
 	}
