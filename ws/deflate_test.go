@@ -498,22 +498,42 @@ func TestDeflateAllocations(t *testing.T) {
 	}
 }
 
+// naiveInflate is inflate as one would write it for a payload in memory, if a
+// flate.Reader for each stream did not matter. An error is errInflateData.
+func naiveInflate(payload, dict []byte) (message []byte, err error) {
+	source := bytes.NewReader(append(bytes.Clone(payload), inflateEnd...))
+	for ; source.Len() > 0 && source.Len() != len(inflateEnd); dict = nil {
+		p, err := io.ReadAll(flate.NewReaderDict(source, dict))
+		if message = append(message, p...); err != nil {
+			return message, errInflateData
+		}
+	}
+	return message, nil
+}
+
 func FuzzInflate(f *testing.F) {
 	for _, payload := range []string{
 		"", "\x00", "\x02\x00", "\xf2\x48\xcd\xc9\xc9\x07\x00", "\xf3\x48\xcd\xc9\xc9\x07\x00\x00", "\xf2\x00\x11\x00\x00",
 		"\x00\x05\x00\xfa\xffHello\x00", "\x01\x09\x00\xf6\xff", "\x03\x00\x03\x00", string(compress(nil, jsonMessage(300), 6)),
+		"\xf3\x48\xcd\xc9\xc9\x07\x00\xf2\x00\x11\x00\x00", string(compress(nil, make([]byte, 70_000), 1)),
 	} {
 		f.Add([]byte(payload), []byte("Hello"), uint16(1000), uint64(1))
 	}
 	f.Fuzz(func(t *testing.T, payload, dict []byte, limit uint16, seed uint64) {
+		want, wantErr := naiveInflate(payload, dict)
+		if len(want) > int(limit) {
+			want, wantErr = want[:limit], errInflateLimit
+		}
 		windows := [2]slidingWindow{bytes.Clone(dict), bytes.Clone(dict)}
 		whole, err := inflate(nil, payload, &windows[0], int64(limit))
-		if len(whole) > int(limit) {
-			t.Errorf("%d bytes, limit %d", len(whole), limit)
-		}
 		streamed, err2 := readInflated(&pieces{payload, rand.New(rand.NewPCG(seed, 0))}, &windows[1], int64(limit))
-		if err != err2 || !bytes.Equal(whole, streamed) || !bytes.Equal(windows[0], windows[1]) {
-			t.Errorf("whole: %q, %v; in pieces: %q, %v", whole, err, streamed, err2)
+		if err != wantErr || err2 != wantErr || !bytes.Equal(whole, want) || !bytes.Equal(streamed, want) {
+			t.Errorf("whole: %q, %v; in pieces: %q, %v; want %q, %v", whole, err, streamed, err2, want, wantErr)
+		}
+		window := append(bytes.Clone(dict), want...)
+		window = window[max(0, len(window)-maxWindow):]
+		if len(want) > 0 && !(bytes.Equal(windows[0], window) && bytes.Equal(windows[1], window)) {
+			t.Errorf("windows %q, %q; want %q", windows[0], windows[1], window)
 		}
 		for _, level := range []int{1, 6} {
 			if back, err := inflate(nil, compress(nil, payload, level), nil, int64(len(payload))); err != nil || !bytes.Equal(back, payload) {

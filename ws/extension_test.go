@@ -3,6 +3,7 @@ package ws
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -293,34 +294,63 @@ func TestFits(t *testing.T) {
 	}
 }
 
+// The grammar of RFC 9110 §5.6 for what Sec-WebSocket-Extensions and
+// Sec-WebSocket-Protocol list (RFC 6455 §4.1, §9.1).
+const (
+	tchar         = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]"
+	ows           = `[ \t]*`
+	extensionRule = tchar + `+(?:` + ows + `;` + ows + tchar + `+(?:=(?:` + tchar + `+|"(?:\\?` + tchar + `)+"))?)*`
+)
+
 func FuzzExtensions(f *testing.F) {
 	for _, value := range []string{
 		"foo, bar; baz=2", `x;y="1\0"`, "permessage-deflate; client_max_window_bits; server_max_window_bits=10, permessage-deflate",
-		deflateOffer(false), "\x80\xff", "b    x", `x;y="a\"`,
+		deflateOffer(false), "\x80\xff", "b    x", `x;y="a\"`, "a,,b ;c\t", "permessage-deflate;server_no_context_takeover;server_max_window_bits=08",
 	} {
-		f.Add(value)
+		f.Add(value, "permessage-deflate")
 	}
-	f.Fuzz(func(t *testing.T, value string) {
-		headerHasToken([]string{value}, "websocket")
-		if tokens, ok := parseTokens([]string{value}); ok {
-			again, ok := parseTokens([]string{strings.Join(tokens, ",")})
-			if !ok || !slices.Equal(again, tokens) {
-				t.Errorf("%q: tokens %q, read again %q", value, tokens, again)
-			}
+	grammar := regexp.MustCompile(`\A` + ows + `(?:` + extensionRule + `)?` + ows + `(?:,` + ows + `(?:` + extensionRule + `)?` + ows + `)*\z`)
+	f.Fuzz(func(t *testing.T, line, second string) {
+		list, ok := parseExtensions([]string{line, second})
+		if want := grammar.MatchString(line) && grammar.MatchString(second); ok != want {
+			t.Errorf("%q, %q: %v, %v; want %v", line, second, list, ok, want)
 		}
-		list, ok := parseExtensions([]string{value})
 		if !ok {
 			return
 		}
 		if again, ok := parseExtensions([]string{describe(list)}); !ok || !reflect.DeepEqual(again, list) {
-			t.Errorf("%q: extensions %v, read again %v", value, list, again)
+			t.Errorf("%q: extensions %v, read again %v", line, list, again)
 		}
 		for _, takeover := range []bool{false, true} {
 			p, answer, ok := acceptDeflate(list, takeover)
 			answers, _ := parseExtensions([]string{answer})
 			if _, err := checkDeflateAnswer(answers); err != nil || ok != p.enabled() || ok != (len(answers) == 1) {
-				t.Errorf("%q: answer %q, %x, %v", value, answer, p, err)
+				t.Errorf("%q: answer %q, %x, %v", line, answer, p, err)
 			}
+		}
+	})
+}
+
+func FuzzSubprotocols(f *testing.F) {
+	for _, value := range []string{"chat", "chat, superchat", "chat,chat", "a,", "", "a b", "\x80\xff", "v1.x , \tWebSocket"} {
+		f.Add(value, "chat")
+	}
+	token := regexp.MustCompile(`\A` + tchar + `+\z`)
+	f.Fuzz(func(t *testing.T, line, second string) {
+		ok, seen := true, []string{}
+		for _, element := range strings.Split(line+","+second, ",") {
+			element = strings.Trim(element, " \t")
+			ok = ok && token.MatchString(element) && !slices.Contains(seen, element)
+			seen = append(seen, element)
+		}
+		if tokens, got := parseTokens([]string{line, second}); got != ok || got && !slices.Equal(tokens, seen) {
+			t.Errorf("%q, %q: %q, %v; want %q, %v", line, second, tokens, got, seen, ok)
+		}
+		has := slices.ContainsFunc(seen, func(element string) bool {
+			return len(element) == 9 && strings.ToLower(element) == "websocket"
+		})
+		if got := headerHasToken([]string{line, second}, "websocket"); got != has {
+			t.Errorf("%q, %q: %v, want %v", line, second, got, has)
 		}
 	})
 }
