@@ -1,0 +1,207 @@
+package aerys_test
+
+import (
+	"context"
+	"encoding/xml"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"aerys"
+	"aerys/static"
+)
+
+// The tests in this file run what others test servers with. Where such a tool
+// is not installed its test is skipped, unless AERYS_INTEROP is "required".
+
+// tool returns where a program is.
+func tool(t *testing.T, name, install string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil && os.Getenv("AERYS_INTEROP") == "required" {
+		t.Fatalf("%s is missing: %s", name, install)
+	} else if err != nil {
+		t.Skipf("%s is missing: %s", name, install)
+	}
+	return path
+}
+
+// command is one that ends within a minute.
+func command(t *testing.T, path string, arguments ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return exec.CommandContext(ctx, path, arguments...)
+}
+
+// serve runs a server with default Options until the test ends.
+func serve(t *testing.T, hosts ...*aerys.Host) (server *aerys.Server, addresses []net.Addr) {
+	t.Helper()
+	ready, stopped := make(chan []net.Addr, 1), make(chan error, 1)
+	server = &aerys.Server{Hosts: hosts, Options: aerys.Options{Logger: slog.New(slog.DiscardHandler)},
+		Ready: func(addresses []net.Addr) { ready <- addresses }}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { stopped <- server.Serve(ctx) }()
+	select {
+	case addresses = <-ready:
+	case err := <-stopped:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+	return server, addresses
+}
+
+// leftToNetHTTP are the cases of h2spec that net/http fails.
+var leftToNetHTTP = []string{
+	// It takes the second of two values in one SETTINGS frame after the response has begun.
+	"http2/6.5.3: Sends multiple values of SETTINGS_INITIAL_WINDOW_SIZE",
+	// These are answered with 400, which RFC 9113 §8.1.1 allows, before no reset.
+	"http2/8.1.2.2: Sends a HEADERS frame that contains the connection-specific header field",
+	"http2/8.1.2.2: Sends a HEADERS frame that contains the TE header field with any value other than \"trailers\"",
+}
+
+// readBody has what is wrong with a body noticed before the answer.
+func readBody(req *aerys.Request, _ *aerys.Response) { io.Copy(io.Discard, req.Body()) }
+
+// TestH2spec has h2spec check HTTP/2 (RFC 9113, RFC 7541).
+func TestH2spec(t *testing.T) {
+	h2spec := tool(t, "h2spec", "go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible")
+	certFile, keyFile := aerys.WriteCertificate(t, t.TempDir(), "localhost")
+	for _, test := range []struct {
+		name, flag string
+		host       *aerys.Host
+		left       []string
+	}{
+		// In clear text what is no HTTP/2 could be HTTP/1, and is answered as that.
+		{"in clear text", "--tls=false", new(aerys.Host), append(leftToNetHTTP, "http2/3.5: Sends invalid connection preface")},
+		{"over TLS", "--tls", new(aerys.Host).Encrypt(certFile, keyFile), leftToNetHTTP},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			_, addresses := serve(t, test.host.Expose("127.0.0.1", 0).Use(readBody, hello))
+			port := strconv.Itoa(addresses[0].(*net.TCPAddr).Port)
+			report := filepath.Join(t.TempDir(), "report.xml")
+			output, _ := command(t, h2spec, "--port", port, test.flag, "--insecure", "--junit-report", report).CombinedOutput()
+			cases, failed := readJUnit(t, report)
+			if cases != 145 {
+				t.Errorf("%d cases were run, not 145", cases)
+			}
+			for _, name := range failed {
+				if !slices.Contains(test.left, name) {
+					t.Error(name)
+				}
+			}
+			t.Logf("%d of %d passed", cases-len(failed), cases)
+			if t.Failed() {
+				t.Logf("%s", output)
+			}
+		})
+	}
+}
+
+// readJUnit reads a report in JUnit's format.
+func readJUnit(t *testing.T, file string) (cases int, failed []string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Cases []struct {
+			Package string  `xml:"package,attr"`
+			Name    string  `xml:"classname,attr"`
+			Failure *string `xml:"failure"`
+			Error   *string `xml:"error"`
+			Skipped *string `xml:"skipped"`
+		} `xml:"testsuite>testcase"`
+	}
+	if err := xml.Unmarshal(text, &report); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range report.Cases {
+		if c.Failure != nil || c.Error != nil || c.Skipped != nil {
+			failed = append(failed, c.Package+": "+c.Name)
+		}
+	}
+	return len(report.Cases), failed
+}
+
+// TestSlowClients has slowhttptest attack a server in all of its ways at once,
+// while others come and go.
+func TestSlowClients(t *testing.T) {
+	slowhttptest := tool(t, "slowhttptest", "apt-get install slowhttptest")
+	const clients = 300 // of each attack
+	server, addresses := serve(t, new(aerys.Host).Expose("127.0.0.1", 0).
+		Use(readBody, static.FS(fstest.MapFS{"page": {Data: make([]byte, 4<<10)}, "film": {Data: make([]byte, 4<<20)}}), hello))
+	url := "http://" + addresses[0].String()
+	attacks := [][]string{
+		{"-H", "-u", url},                                  // headers that never end
+		{"-B", "-u", url},                                  // bodies that never end
+		{"-R", "-t", "GET", "-u", url + "/page"},           // 1,300 ranges that overlap
+		{"-X", "-k", "3", "-z", "32", "-u", url + "/film"}, // answers that are hardly read
+	}
+	var running sync.WaitGroup
+	for _, attack := range attacks {
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			arguments := append(attack, "-c", strconv.Itoa(clients), "-r", "150", "-i", "1", "-l", "8")
+			if output, err := command(t, slowhttptest, arguments...).CombinedOutput(); err != nil {
+				t.Errorf("%v: %v: %s", attack, err, output)
+			}
+		}()
+	}
+	ended := make(chan struct{})
+	go func() { running.Wait(); close(ended) }()
+	most := int64(0)
+	for attacked := true; attacked; {
+		select {
+		case <-ended:
+			attacked = false // and ask once more
+		case <-time.After(20 * time.Millisecond):
+		}
+		probe(t, url)
+		most = max(most, connections(server).Open)
+	}
+	if n := connections(server).Accepted; n < 4*clients || most < 3*clients { // ranges are soon answered
+		t.Errorf("%d clients came, %d at once: this was no attack", n, most)
+	}
+	for end := time.Now().Add(5 * time.Second); connections(server).Open > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d connections stayed", connections(server).Open)
+		}
+	}
+}
+
+// probe is a client like any other.
+func probe(t *testing.T, url string) {
+	t.Helper()
+	client := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Get(url)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer response.Body.Close()
+	if body, _ := io.ReadAll(response.Body); string(body) != "Hello, world!" {
+		t.Errorf("answered %d %q", response.StatusCode, body)
+	}
+}
+
+func connections(server *aerys.Server) aerys.ConnectionState {
+	return server.Monitor().(aerys.ServerState).Connections
+}
