@@ -3,6 +3,7 @@ package aerys_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,8 +64,9 @@ var benchFiles = fstest.MapFS{
 	"100KiB": {Data: bytes.Repeat([]byte("x"), 100<<10), ModTime: time.Unix(1e9, 0)},
 }
 
-// usage is what a server process has used so far.
-type usage struct{ CPU, RSS float64 }
+// usage is what a server process has used so far: µs of all its threads, bytes,
+// and allocations.
+type usage struct{ CPU, RSS, Allocations float64 }
 
 // TestBenchServer is no test: it is the process that the benchmarks start.
 func TestBenchServer(t *testing.T) {
@@ -74,31 +78,50 @@ func TestBenchServer(t *testing.T) {
 		Engine: ws.Engine(engine), MaxBytesPerMinute: -1, MaxFramesPerSecond: -1,
 	}
 	router := aerys.Router().
-		Get("/hello", func(_ *aerys.Request, res *aerys.Response) { res.End("Hello, World!") }).
+		Get("/hello", func(_ *aerys.Request, res *aerys.Response) { res.End(helloWorld) }).
 		Get("/usage", func(_ *aerys.Request, res *aerys.Response) { json.NewEncoder(res).Encode(measure()) }).
 		Get("/echo", ws.Websocket(&benchEcho{}, options)).
 		Get("/broadcast", ws.Websocket(&benchBroadcast{}, options))
-	host := new(aerys.Host).Use(router, static.FS(benchFiles))
-	plain := httptest.NewServer(host)
+	host := new(aerys.Host).Use(router, static.FS(benchFiles)).Expose("127.0.0.1", 0)
 	encrypted := httptest.NewTLSServer(host)
-	fmt.Println("BENCH", plain.Listener.Addr(), encrypted.Listener.Addr())
-	io.Copy(io.Discard, os.Stdin) // until the benchmark is over
+	standard := serveStandard(t)
+	server := &aerys.Server{Hosts: []*aerys.Host{host}, Ready: func(addresses []net.Addr) {
+		fmt.Println("BENCH", addresses[0], encrypted.Listener.Addr(), standard)
+	}}
+	server.Options.MaxRequestsPerConnection = -1
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		io.Copy(io.Discard, os.Stdin) // until the benchmark is over
+		cancel()
+	}()
+	server.Serve(ctx)
 }
 
 // measure reads this process's usage.
 func measure() (u usage) {
-	stat, _ := os.ReadFile("/proc/self/stat")
-	if fields := strings.Fields(string(stat)); len(fields) > 23 {
-		user, _ := strconv.ParseFloat(fields[13], 64)
-		system, _ := strconv.ParseFloat(fields[14], 64)
-		pages, _ := strconv.ParseFloat(fields[23], 64)
-		u = usage{(user + system) * 1e4, pages * float64(os.Getpagesize())}
+	threads, _ := filepath.Glob("/proc/self/task/*/schedstat")
+	for _, thread := range threads {
+		u.CPU += readField(thread, 0) / 1e3
 	}
+	u.RSS = readField("/proc/self/statm", 1) * float64(os.Getpagesize())
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	u.Allocations = float64(memory.Mallocs)
 	return u
 }
 
-// benchServer is a server process, as seen from the benchmark.
-type benchServer struct{ plain, encrypted string }
+// readField reads a number out of a file.
+func readField(file string, n int) (value float64) {
+	text, _ := os.ReadFile(file)
+	if fields := strings.Fields(string(text)); len(fields) > n {
+		value, _ = strconv.ParseFloat(fields[n], 64)
+	}
+	return value
+}
+
+// benchServer is a server process, as seen from the benchmark: its addresses
+// for aerys, aerys over TLS, and net/http alone.
+type benchServer struct{ plain, encrypted, standard string }
 
 func startServer(b *testing.B, engine ws.Engine) *benchServer {
 	b.Helper()
@@ -113,8 +136,8 @@ func startServer(b *testing.B, engine ws.Engine) *benchServer {
 	b.Cleanup(func() { stdin.Close(); cmd.Wait() })
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
-		if f := strings.Fields(lines.Text()); len(f) == 3 && f[0] == "BENCH" {
-			return &benchServer{f[1], f[2]}
+		if f := strings.Fields(lines.Text()); len(f) == 4 && f[0] == "BENCH" {
+			return &benchServer{f[1], f[2], f[3]}
 		}
 	}
 	b.Fatal("the server did not start")

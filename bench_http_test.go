@@ -1,0 +1,116 @@
+package aerys_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"aerys/ws"
+)
+
+const helloWorld = "Hello, World!"
+
+// serveStandard serves what /hello answers by net/http alone, under the same
+// timeouts.
+func serveStandard(t *testing.T) net.Addr {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	contentType := []string{"text/html; charset=utf-8"}
+	server := &http.Server{ReadHeaderTimeout: 6 * time.Second, IdleTimeout: 6 * time.Second,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Content-Type"] = contentType
+			io.WriteString(w, helloWorld)
+		})}
+	go server.Serve(l)
+	return l.Addr()
+}
+
+// BenchmarkOverhead has net/http alone and a router in a Host answer the same
+// request in turns, over kept connections, and reports what the latter costs
+// the server more: processor time as a ratio, the median of all turns, and
+// allocations. One operation is a turn of each.
+func BenchmarkOverhead(b *testing.B) {
+	b.Setenv("GOMAXPROCS", "1") // the server's
+	s := startServer(b, ws.EngineAuto)
+	standard, ours := keepAlive(b, s.standard), keepAlive(b, s.plain)
+	turn := func(clients []*keptClient) (CPU, allocations float64) {
+		before := s.usage(b)
+		ask(b, clients)
+		after := s.usage(b)
+		return (after.CPU - before.CPU) / requestsPerTurn, (after.Allocations - before.Allocations) / requestsPerTurn
+	}
+	turn(standard)
+	turn(ours)
+	var theirs, all, ratios, more []float64
+	for b.Loop() {
+		CPU, allocations := turn(standard)
+		ourCPU, ourAllocations := turn(ours)
+		theirs, all = append(theirs, CPU), append(all, ourCPU)
+		ratios, more = append(ratios, ourCPU/CPU), append(more, ourAllocations-allocations)
+	}
+	b.ReportMetric(median(theirs), "net/http-µs-cpu/request")
+	b.ReportMetric(median(all), "aerys-µs-cpu/request")
+	b.ReportMetric(median(ratios), "ratio")
+	b.ReportMetric(median(more), "allocs-of-ours/request")
+	b.ReportMetric(0, "ns/op")
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+const requestsPerTurn = 10_000
+
+// keptClient is a kept connection.
+type keptClient struct {
+	net.Conn
+	answer []byte // as long as every answer
+}
+
+var askHello = []byte("GET /hello HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+// keepAlive opens connections to a server that answers /hello.
+func keepAlive(b *testing.B, address string) (clients []*keptClient) {
+	for range 8 {
+		conn, err := net.Dial("tcp", address)
+		must(b, err)
+		b.Cleanup(func() { conn.Close() })
+		_, err = conn.Write(askHello)
+		must(b, err)
+		answer := make([]byte, 1024)
+		n, err := conn.Read(answer)
+		must(b, err)
+		if !bytes.HasSuffix(answer[:n], []byte(helloWorld)) {
+			b.Fatalf("answered %q", answer[:n])
+		}
+		clients = append(clients, &keptClient{conn, answer[:n]})
+	}
+	return clients
+}
+
+// ask makes the requests of a turn, one at a time on each connection.
+func ask(b *testing.B, clients []*keptClient) {
+	var group sync.WaitGroup
+	for _, client := range clients {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for range requestsPerTurn / len(clients) {
+				client.Write(askHello)
+				if _, err := io.ReadFull(client, client.answer); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	group.Wait()
+}
