@@ -51,9 +51,9 @@ func acquire(w http.ResponseWriter, r *http.Request, options *Options) *exchange
 // release returns x to the pool; in debug mode never, so that whoever still
 // holds a part of it panics.
 func (x *exchange) release() {
-	debug := x.request.options.Debug
-	x.request.params.reset()
-	x.request = Request{params: x.request.params}
+	q, debug := &x.request, x.request.options.Debug
+	q.Request, q.input, q.query, q.form, q.locals = nil, nil, nil, nil, nil
+	q.params.reset()
 	x.response.release(debug)
 	if !debug {
 		exchanges.Put(x)

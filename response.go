@@ -42,6 +42,7 @@ type Response struct {
 	status    int // 0 until it is set
 	handshake bool
 	explicit  bool   // WriteHeader was called
+	trailers  bool   // the header that was checked announces trailers
 	body      []byte // held back
 	filters   []func(io.Writer) io.WriteCloser
 	stages    []io.WriteCloser // the running filters, in order
@@ -50,17 +51,20 @@ type Response struct {
 	err       error            // what Err returns
 }
 
-// reset prepares a pooled response for another request.
+// reset prepares a response, new or released, for another request.
 func (r *Response) reset(x *exchange, w http.ResponseWriter) {
 	if r.defaults.options != x.request.options {
 		r.defaults = newDefaults(x.request.options)
 	}
-	*r = Response{exchange: x, writer: w, defaults: r.defaults, body: r.body[:0]}
+	r.exchange, r.writer, r.state, r.status = x, w, None, 0
+	r.handshake, r.explicit, r.trailers = false, false, false
+	r.body, r.err = r.body[:0], nil
 }
 
 // release lets go of all that belongs to the request.
 func (r *Response) release(debug bool) {
-	*r = Response{exchange: r.exchange, writer: gone{}, defaults: r.defaults, body: r.body, state: Ended}
+	r.writer, r.state = gone{}, Ended
+	r.filters, r.stages, r.sink, r.fault = nil, nil, nil, nil
 	if debug {
 		r.writer = nil
 	}

@@ -38,8 +38,10 @@ func (r *Response) encode(header http.Header, size int) {
 
 // worthwhile reports whether the response may be compressed and is long enough.
 func (r *Response) worthwhile(header http.Header, size int) bool {
-	if declared := header["Content-Length"]; declared != nil {
-		size, _ = strconv.Atoi(declared[0])
+	if size <= 0 {
+		if declared := header["Content-Length"]; declared != nil {
+			size, _ = strconv.Atoi(declared[0])
+		}
 	}
 	if size >= 0 && size < compressible || r.status == http.StatusPartialContent {
 		return false

@@ -70,12 +70,16 @@ func (r *Response) checkField(name, value string) error {
 	return nil
 }
 
-// checkHeader checks what may have been put into the header directly.
+// checkHeader checks what may have been put into the header directly, and notes
+// whether trailers follow the body, which then has to go out without a
+// Content-Length.
 func (r *Response) checkHeader() error {
+	r.trailers = false
 	for name, values := range r.writer.Header() {
-		name = strings.TrimPrefix(name, http.TrailerPrefix)
+		trailer, prefixed := strings.CutPrefix(name, http.TrailerPrefix)
+		r.trailers = r.trailers || prefixed || name == "Trailer"
 		for _, value := range values {
-			if err := r.checkField(name, value); err != nil {
+			if err := r.checkField(trailer, value); err != nil {
 				return err
 			}
 		}
@@ -151,6 +155,10 @@ func (r *Response) addContentType(header http.Header) {
 // writeHeader sends status and header. Declared trailers that are set already
 // are kept from it, for net/http would send them twice.
 func (r *Response) writeHeader() {
+	if !r.trailers {
+		r.writer.WriteHeader(r.status)
+		return
+	}
 	header := r.writer.Header()
 	var trailers http.Header
 	for _, names := range header["Trailer"] {
@@ -169,18 +177,4 @@ func (r *Response) writeHeader() {
 	for name, value := range trailers {
 		header[name] = value
 	}
-}
-
-// hasTrailers reports whether trailers follow the body, which then has to go
-// out without a Content-Length.
-func hasTrailers(header http.Header) bool {
-	if header["Trailer"] != nil {
-		return true
-	}
-	for name := range header {
-		if strings.HasPrefix(name, http.TrailerPrefix) {
-			return true
-		}
-	}
-	return false
 }

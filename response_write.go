@@ -292,6 +292,7 @@ func (r *Response) completeFiltered(tail string) {
 	r.pipe(buffer)
 	r.put(r.sink, tail)
 	r.close()
+	r.checkHeader() // a filter may have added trailers
 	r.declare(buffer.Len())
 	r.writeHeader()
 	_, err := r.writer.Write(buffer.Bytes())
@@ -301,7 +302,7 @@ func (r *Response) completeFiltered(tail string) {
 // declare sets the Content-Length where net/http would not.
 func (r *Response) declare(size int) {
 	header := r.writer.Header()
-	if size > computed && header["Content-Length"] == nil && !hasTrailers(header) {
+	if size > computed && header["Content-Length"] == nil && !r.trailers {
 		header["Content-Length"] = []string{strconv.Itoa(size)}
 	}
 }
