@@ -266,7 +266,7 @@ func (c *connection) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(p)
 	c.all.received.Add(int64(n))
-	if asksForUpgrade(p[:n]) {
+	if c.requests.Load() == 0 && asksForUpgrade(p[:n]) { // later ones are not worth a look
 		c.upgrade.Store(asked)
 	}
 	return n, err
