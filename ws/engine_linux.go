@@ -116,7 +116,7 @@ func (g *engine) stop() {
 	}
 	g.mu.Lock()
 	g.stopped = true
-	g.readySpare() // if it rests it ends
+	close(g.wake) // who rests ends
 	g.mu.Unlock()
 	g.epoll.Close()
 }
@@ -189,7 +189,7 @@ func (g *engine) next() (next task, ok bool) {
 func (g *engine) readySpare() {
 	switch {
 	case g.spare:
-	case g.resting:
+	case g.resting && !g.stopped:
 		g.spare, g.resting = true, false
 		g.wake <- struct{}{}
 	default:
