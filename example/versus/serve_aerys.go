@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"time"
 
 	"aerys"
 	"aerys/ws"
@@ -65,7 +66,9 @@ func (a aerysServer) serve(addr string) {
 		defer file.Close()
 		host.Encrypt(fmt.Sprint("/proc/self/fd/", file.Fd()), "")
 	}
-	server := aerys.Server{Hosts: []*aerys.Host{host}, Options: aerys.Options{MaxConnections: 1 << 20}}
+	server := aerys.Server{Hosts: []*aerys.Host{host}, Options: aerys.Options{
+		MaxConnections: 1 << 20, ConnectionTimeout: time.Minute, // the load may be slow, too
+	}}
 	server.Ready = func(addresses []net.Addr) { fmt.Println("listening", addresses[0]) }
 	log.Fatal(server.Serve(context.Background()))
 }

@@ -92,7 +92,7 @@ func (s *soaking) run(conns int, seed uint64, duration time.Duration) {
 			time.Sleep(time.Duration(r.Int64N(1 + int64(duration/10))))
 			for again := true; again; again = s.living() {
 				if err := s.live(id, r); err != nil && s.faults.Add(1) <= 20 {
-					fmt.Fprintf(os.Stderr, "client %d: %v\n", id, err)
+					fmt.Fprintf(os.Stderr, "%s client %d: %v\n", time.Now().Format(time.TimeOnly), id, err)
 				}
 			}
 		})

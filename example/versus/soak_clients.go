@@ -35,6 +35,9 @@ type member struct {
 func (s *soaking) join(path string, id int) (*member, error) {
 	c, err := dial(s.process, path, id)
 	s.connections.Add(1)
+	if err != nil {
+		err = fmt.Errorf("joining: %w", err)
+	}
 	return &member{c, s, id, map[int]int{}}, err
 }
 
@@ -55,7 +58,7 @@ func (m *member) next() (sender, number int, err error) {
 		sender, number = int(s>>32), int(uint32(s))
 	}
 	if !bytes.Equal(payload, message(sender, number)) {
-		return 0, 0, fmt.Errorf("got %d bytes that nobody sent: %.40x", len(payload), payload)
+		return 0, 0, fmt.Errorf("got %d bytes that nobody sent: %x; from %d, number %d", len(payload), payload, sender, number)
 	}
 	if due, known := m.due[sender]; known && number > due {
 		m.lost.Add(int64(number - due))
