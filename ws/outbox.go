@@ -266,6 +266,7 @@ func (c *conn) waitForRoom() error {
 			return ErrClosed
 		}
 		if timedOut {
+			c.endpoint.counters.slow.Add(1)
 			c.abandon(CodePolicyViolation, "client does not read: Options."+option+" waited for longer than Options.WriteTimeout")
 			return ErrSlowClient
 		}

@@ -190,6 +190,7 @@ func (c *conn) beat(now uint32) {
 		return // nobody listens while a handler takes its time
 	}
 	if int(c.unanswered) >= e.options.QueuedPingLimit {
+		e.counters.failed(CodePolicyViolation)
 		c.sayClose(CodePolicyViolation, "no answer to Options.QueuedPingLimit pings", &closing{final: true})
 		return
 	}
