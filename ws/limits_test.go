@@ -124,6 +124,9 @@ func testUnansweredPings(t *testing.T, at setting) {
 	if took := time.Since(began); took < 2*time.Second {
 		t.Errorf("closed after %v: less than three periods, in steps of a second", took)
 	}
+	if failed := s.state().Failed; failed[1008] != 1 {
+		t.Errorf("Monitor: failed %v", failed)
+	}
 }
 
 // One that answers is not, be it only the last of them.
