@@ -42,6 +42,16 @@ func (w *deflateWriter) message(s string) string {
 
 func deflate(s string) string { return newDeflateWriter(flate.BestSpeed).message(s) }
 
+// inflated is what a message says that was compressed on its own: §7.2.2.
+func inflated(t testing.TB, payload string) string {
+	t.Helper()
+	p, err := io.ReadAll(flate.NewReader(strings.NewReader(payload + "\x00\x00\xff\xff\x01\x00\x00\xff\xff")))
+	if err != nil {
+		t.Errorf("inflating: %v", err)
+	}
+	return string(p)
+}
+
 // compressed marks a message of one frame, or the first of several.
 func compressed(fin bool, opcode frame.Opcode, payload string) []byte {
 	return masked(frame.Header{Fin: fin, Rsv: rsv1, Opcode: opcode}, payload)
@@ -270,11 +280,7 @@ func TestDeflatedAnswers(t *testing.T) {
 			}
 			payload := got.payload
 			if got.Rsv == rsv1 {
-				inflated, err := io.ReadAll(flate.NewReader(strings.NewReader(payload + "\x00\x00\xff\xff\x01\x00\x00\xff\xff")))
-				if err != nil {
-					t.Errorf("inflating: %v", err)
-				}
-				payload = string(inflated)
+				payload = inflated(t, payload)
 			}
 			if payload != c.message || (got.Rsv == rsv1) != c.compressed || got.Opcode != frame.Text || c.compressed && len(got.payload) >= len(c.message) {
 				t.Errorf("%d bytes came back as %s, reserved bits %d", len(c.message), brief(got.Opcode, payload), got.Rsv)

@@ -104,6 +104,43 @@ func TestWriterFails(t *testing.T) {
 				t.Errorf("Writer: %v", err)
 			}
 		})
+		t.Run("it is closed", func(t *testing.T) {
+			s := serve(t, at, &recorder{}, unlimited)
+			p := s.dial(t)
+			w, err := s.Writer(p.id(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(w, "hello")
+			w.Close()
+			if n, err := io.WriteString(w, "more"); n != 0 || err != io.ErrClosedPipe {
+				t.Errorf("Write behind Close: %d, %v", n, err)
+			}
+			p.expect(frame.Text, "hello")
+			p.leave()
+		})
+		t.Run("Write failed before", func(t *testing.T) {
+			s := serve(t, at, &recorder{}, unlimited)
+			p := s.dial(t)
+			w, err := s.Writer(p.id(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, piece := range []string{"\xff", "good"} {
+				if _, err := io.WriteString(w, piece); err != ws.ErrInvalidText {
+					t.Errorf("Write: %v", err)
+				}
+			}
+			for range 2 {
+				if err := w.Close(); err != ws.ErrInvalidText {
+					t.Errorf("Close: %v", err)
+				}
+			}
+			if _, err := io.WriteString(w, "good"); err != ws.ErrInvalidText {
+				t.Errorf("Write behind Close: %v", err)
+			}
+			p.expectClose(ws.CodeInternalError)
+		})
 		t.Run("another is open", func(t *testing.T) {
 			options := unlimited
 			options.WriteTimeout = 50 * time.Millisecond
