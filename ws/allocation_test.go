@@ -37,7 +37,7 @@ func (e *echoApplication) OnStop() {}
 // An echo in its steady state takes no memory from the heap: not on either
 // engine, and not for a message that is longer than one read.
 func TestEchoAllocatesNothing(t *testing.T) {
-	keeps, echoes := !ws.Raced(), 500
+	keeps, echoes := !ws.Raced(), 200
 	if !keeps {
 		echoes = 10
 		t.Log("the race detector makes pools forget: only the echoes are checked, not what they take")
@@ -50,12 +50,12 @@ func TestEchoAllocatesNothing(t *testing.T) {
 				request := maskedFrame(opcode, size)
 				reply := make([]byte, len(frame.AppendHeader(nil, frame.Header{Length: int64(size)}))+size)
 				echo(t, p, request, reply, echoes)
-				best := echoes
-				for range 5 { // a collection of garbage empties the pools
-					best = min(best, mallocs(func() { echo(t, p, request, reply, echoes) }))
+				took := echoes
+				for try := 0; try < 5 && took > echoes/20; try++ { // a collection of garbage empties the pools
+					took = mallocs(func() { echo(t, p, request, reply, echoes) })
 				}
-				if best > echoes/20 && keeps {
-					t.Errorf("%d B: %d allocations for %d echoes", size, best, echoes)
+				if took > echoes/20 && keeps {
+					t.Errorf("%d B: %d allocations for %d echoes", size, took, echoes)
 				}
 				p.leave()
 			})

@@ -185,6 +185,7 @@ func TestAttacks(t *testing.T) {
 
 // RFC 6455 §5: frames that a client must not send.
 func TestForbiddenFrames(t *testing.T) {
+	t.Parallel()
 	head := func(fin bool, rsv byte, opcode frame.Opcode, payload string) []byte {
 		return masked(frame.Header{Fin: fin, Rsv: rsv, Opcode: opcode}, payload)
 	}
@@ -251,6 +252,7 @@ func TestForbiddenFrames(t *testing.T) {
 
 // RFC 6455 §7.4: codes that a client may send come back, and reach OnClose.
 func TestCloseCodes(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, ws.Options{})
 		for _, code := range []ws.Code{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999} {
@@ -272,6 +274,7 @@ func TestCloseCodes(t *testing.T) {
 
 // RFC 6455 §8.1: text that is not UTF-8 is found wherever it is cut, and in a reason.
 func TestInvalidText(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, attackOptions)
 		refused := func(t *testing.T, wire ...[]byte) {
@@ -341,6 +344,7 @@ func TestDecompressionBomb(t *testing.T) {
 
 // A pong that nobody asked for means nothing (RFC 6455 §5.5.3).
 func TestUnaskedPongs(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		p := serve(t, at, &recorder{}, unlimited).dial(t)
 		for _, payload := range []string{"", "hello", "12345678", "\xff\xff\xff\xff\xff\xff\xff\xff", strings.Repeat("x", 125)} {
@@ -353,6 +357,7 @@ func TestUnaskedPongs(t *testing.T) {
 
 // What comes in the same packet as the handshake is not lost.
 func TestEarlyFrames(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("long", 50000)
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, unlimited)
@@ -398,6 +403,7 @@ func TestEarlyFrames(t *testing.T) {
 
 // A client that is lost is 1006 (RFC 6455 §7.1.5), wherever in a frame it is.
 func TestLostClients(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, unlimited)
 		witness := s.dial(t)
@@ -425,6 +431,7 @@ func TestLostClients(t *testing.T) {
 
 // Whatever bytes come, the client is gone and nobody else notices.
 func TestRandomBytes(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, attackOptions)
 		witness := s.dial(t)

@@ -45,6 +45,7 @@ func parcel(sender, number, size int) string {
 // Whatever the buffers take at a time, everything arrives, each sender's
 // messages in their order.
 func TestNarrowSockets(t *testing.T) {
+	t.Parallel()
 	const senders = 6
 	sizes := []int{1, 125, 126, 4 << 10, 16<<10 - 5, 16 << 10, 64 << 10, 128 << 10, 128<<10 + 1, 300 << 10, 4 << 20, 2}
 	engines(t, func(t *testing.T, at setting) {
@@ -143,6 +144,7 @@ func (p *peer) message() (whole received, err error) {
 // OnOpen may send more than the socket takes, and may be read in the middle of
 // what came with the handshake.
 func TestMuchInOnOpen(t *testing.T) {
+	t.Parallel()
 	const messages = 40
 	engines(t, func(t *testing.T, at setting) {
 		at.wrap = narrow
@@ -297,6 +299,7 @@ func TestFullPipes(t *testing.T) {
 // A handler that waits for a client that does not read, or for the rest of its
 // message, is released when the client is gone, whoever ended it.
 func TestHandlersAreReleased(t *testing.T) {
+	t.Parallel()
 	waits := map[string]func(e *ws.Endpoint, id ws.ClientID, m *ws.Message) error{
 		"Send": func(e *ws.Endpoint, id ws.ClientID, _ *ws.Message) (err error) {
 			for err == nil {

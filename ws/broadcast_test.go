@@ -11,6 +11,7 @@ import (
 // A broadcast reaches those who inflate compressed, if that is worth it, those whose window
 // is too small and those who do not inflate as it is (RFC 7692 §6, §7.1.2).
 func TestBroadcastCompressed(t *testing.T) {
+	t.Parallel()
 	long, short, random := filler(5000), "short", make([]byte, 5000)
 	for i := range random {
 		random[i] = byte(i * i * i >> 7)
@@ -66,6 +67,7 @@ func (p *peer) expectCompressed(opcode frame.Opcode, payload string, compressed 
 
 // A message that is excepted for some is whole for the others, also in a batch.
 func TestBroadcastExcept(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("long ", 200)
 	for _, field := range []string{"X-Extension: none", compressing} {
 		engines(t, func(t *testing.T, at setting) {

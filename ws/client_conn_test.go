@@ -17,6 +17,7 @@ import (
 
 // Nobody can know a masking key beforehand, so none comes twice (RFC 6455 §5.3).
 func TestConnMasks(t *testing.T) {
+	t.Parallel()
 	c, r := dialRogue(t, ws.DialOptions{})
 	go func() {
 		for range 100 {
@@ -34,6 +35,7 @@ func TestConnMasks(t *testing.T) {
 }
 
 func TestConnAnswersPings(t *testing.T) {
+	t.Parallel()
 	c, r := dialRogue(t, ws.DialOptions{})
 	ping := func(s string) string { return bare(frame.Header{Fin: true, Opcode: frame.Ping}, s) }
 	read := make(chan string)
@@ -65,6 +67,7 @@ func TestConnAnswersPings(t *testing.T) {
 // While a message waits for a server that does not read, pings do not stop the
 // reader: it goes on, and the last of them is answered.
 func TestConnReadsWhileWriting(t *testing.T) {
+	t.Parallel()
 	c, r := dialRogue(t, ws.DialOptions{})
 	message := make([]byte, 8<<20)
 	written := make(chan error, 1)
@@ -93,6 +96,7 @@ func TestConnReadsWhileWriting(t *testing.T) {
 
 // A Read whose context is done loses nothing.
 func TestConnReadInPieces(t *testing.T) {
+	t.Parallel()
 	c, r := dialRogue(t, ws.DialOptions{})
 	wire := bare(frame.Header{Opcode: frame.Text}, "hello, ") + bare(frame.Header{Fin: true, Opcode: frame.Ping}, "still there?") +
 		bare(frame.Header{Fin: true}, strings.Repeat("x", 200))
@@ -123,6 +127,7 @@ func TestConnReadInPieces(t *testing.T) {
 
 // A Write whose context is done has sent a part of its message: that is the end.
 func TestConnWriteInterrupted(t *testing.T) {
+	t.Parallel()
 	c, r := dialRogue(t, ws.DialOptions{})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -144,6 +149,7 @@ func TestConnWriteInterrupted(t *testing.T) {
 
 // The client closes while another goroutine reads: both see the end.
 func TestConnClosesWhileReading(t *testing.T) {
+	t.Parallel()
 	c, r := dialRogue(t, ws.DialOptions{})
 	result := make(chan error)
 	go func() {
@@ -168,6 +174,7 @@ func TestConnClosesWhileReading(t *testing.T) {
 // A server that does not answer a close frame, or does not close the connection
 // then, is waited for no longer than the options say.
 func TestConnClosePeriod(t *testing.T) {
+	t.Parallel()
 	const period = 20 * time.Millisecond
 	c, deaf := dialRogue(t, ws.DialOptions{ClosePeriod: period})
 	go func() {
@@ -190,6 +197,7 @@ func TestConnClosePeriod(t *testing.T) {
 }
 
 func TestConnLost(t *testing.T) {
+	t.Parallel()
 	c, r := dialRogue(t, ws.DialOptions{})
 	r.write(bare(frame.Header{Fin: true, Opcode: frame.Binary}, "cut off")[:5])
 	r.nc.Close()
@@ -201,6 +209,7 @@ func TestConnLost(t *testing.T) {
 // A connection that is lost while something is written says so, but keeps what
 // came before: the server's reason, perhaps.
 func TestConnLostWhileWriting(t *testing.T) {
+	t.Parallel()
 	c, r := dialRogue(t, ws.DialOptions{})
 	r.write(bare(frame.Header{Fin: true, Opcode: frame.Close}, "\x03\xf1too much"))
 	r.nc.(*net.TCPConn).CloseWrite()
@@ -213,6 +222,7 @@ func TestConnLostWhileWriting(t *testing.T) {
 }
 
 func TestConnWritesTextOnly(t *testing.T) {
+	t.Parallel()
 	c, _ := dialRogue(t, ws.DialOptions{})
 	if err := c.Write(patient(t), "\xff"); !errors.Is(err, ws.ErrInvalidText) {
 		t.Errorf("Write: %v", err)

@@ -119,6 +119,7 @@ func (r *rogue) expectClose(code ws.Code) {
 }
 
 func TestDialBadAnswers(t *testing.T) {
+	t.Parallel()
 	compressed := ws.DialOptions{Compression: true}
 	chat := ws.DialOptions{Subprotocols: []string{"chat"}}
 	const deflate = "Sec-WebSocket-Extensions: permessage-deflate"
@@ -183,6 +184,7 @@ func TestDialBadAnswers(t *testing.T) {
 
 // A server that breaks a rule is told which code, and Read tells the reason.
 func TestConnReadsFaults(t *testing.T) {
+	t.Parallel()
 	text := func(s string) string { return bare(frame.Header{Fin: true, Opcode: frame.Text}, s) }
 	control := func(opcode frame.Opcode, s string) string { return bare(frame.Header{Fin: true, Opcode: opcode}, s) }
 	squeezed := func(s string) string { return bare(frame.Header{Fin: true, Rsv: 4, Opcode: frame.Text}, s) }
@@ -246,6 +248,7 @@ func squeeze(t *testing.T, messages ...string) []byte {
 
 // A server may refer to its earlier messages, if it says so.
 func TestConnContextTakeover(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("so much to say, ", 4000)
 	c, r := dialRogue(t, ws.DialOptions{Compression: true}, "Sec-WebSocket-Extensions: permessage-deflate")
 	for i, part := range []string{long, long + "again", "so much to say", "", long} {
@@ -257,6 +260,7 @@ func TestConnContextTakeover(t *testing.T) {
 
 // What is sent compressed keeps to what the server asked for (RFC 7692 §7.1.2).
 func TestConnCompresses(t *testing.T) {
+	t.Parallel()
 	for _, row := range []struct {
 		answer     string
 		size       int

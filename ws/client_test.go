@@ -92,6 +92,7 @@ func expectCloseError(t testing.TB, err error, code ws.Code, reason string) {
 }
 
 func TestDialEcho(t *testing.T) {
+	t.Parallel()
 	options := unlimited
 	options.Compression, options.CompressionTakeover = true, true
 	random := make([]byte, 1<<20)
@@ -134,6 +135,7 @@ func (b *bot) echoes(binary bool, payload string) {
 
 // What the server sends in pieces is one message.
 func TestDialFragments(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("in pieces ", 100)
 	for _, compression := range []bool{false, true} {
 		r := &recorder{}
@@ -157,6 +159,7 @@ func TestDialFragments(t *testing.T) {
 
 // Messages of many goroutines arrive one by one.
 func TestConnConcurrentUse(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, unlimited)
 		b := s.dialBot(t, ws.DialOptions{})
@@ -191,6 +194,7 @@ func TestConnConcurrentUse(t *testing.T) {
 
 // The server closes: Read and OnClose know why.
 func TestConnClosedByServer(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, unlimited)
 		b := s.dialBot(t, ws.DialOptions{})
@@ -206,6 +210,7 @@ func TestConnClosedByServer(t *testing.T) {
 }
 
 func TestDialHandshake(t *testing.T) {
+	t.Parallel()
 	seen := make(chan *http.Request, 1)
 	r := &recorder{onHandshake: func(req *aerys.Request, res *aerys.Response) {
 		seen <- req.Request.Clone(context.Background())
@@ -228,6 +233,7 @@ func TestDialHandshake(t *testing.T) {
 
 // A server that says no is heard out, as far as it is brief.
 func TestDialRefused(t *testing.T) {
+	t.Parallel()
 	r := &recorder{onHandshake: func(_ *aerys.Request, res *aerys.Response) {
 		res.SetStatus(403).SetHeader("X-Why", "password").End(strings.Repeat("No. ", 20000))
 	}}
@@ -245,6 +251,7 @@ func TestDialRefused(t *testing.T) {
 }
 
 func TestDialMisused(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // which accepts nothing

@@ -173,40 +173,6 @@ func TestInfo(t *testing.T) {
 	})
 }
 
-// Who exceeds a rate waits, and loses nothing: neither messages nor their order.
-// All clients wait side by side, for each has to wait for seconds.
-func TestRates(t *testing.T) {
-	t.Parallel()
-	options := ws.Options{MaxFramesPerSecond: 4, AutoFrameSize: streaming, MaxBytesPerMinute: -1}
-	short := row{name: "short messages"}
-	for i := range 9 {
-		short.send, short.want = append(short.send, text(fmt.Sprint(i))...), append(short.want, gotText(fmt.Sprint(i)))
-	}
-	long := row{
-		name: "a message that is being read",
-		send: join(first(frame.Text, filler(2000)), fragments(frame.Continuation, filler(80), 10), text("next")),
-		want: []answer{gotText(filler(2000) + filler(80)), gotText("next")},
-	}
-	var checks []func()
-	for _, at := range waitings {
-		s := serve(t, at, &recorder{}, options)
-		for _, r := range []row{short, long} {
-			for _, pieces := range []int{whole, behindHandshake} {
-				p, sent := r.begin(t, s, pieces)
-				checks = append(checks, func() {
-					t.Run(at.name+r.title(pieces), func(t *testing.T) {
-						p.t = t
-						r.finish(p, sent)
-					})
-				})
-			}
-		}
-	}
-	for _, check := range checks {
-		check()
-	}
-}
-
 // A handler that panics costs its client 1011 and a line in the log, no more.
 func TestPanics(t *testing.T) {
 	t.Parallel()

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"aerys"
 	"aerys/ws"
@@ -202,46 +201,6 @@ func TestLost(t *testing.T) {
 			}
 		}
 	})
-}
-
-// §7.1.1: nobody waits for ever for a client that does not answer, or does not
-// end its stream.
-func TestClosePeriod(t *testing.T) {
-	t.Parallel()
-	options := unlimited
-	options.ClosePeriod = 10 * time.Millisecond // counted in sweeps, which come each second
-	cases := []struct {
-		name  string
-		begin func(*server, *peer)
-		code  ws.Code
-		want  string
-	}{
-		{"no answer to a close", func(s *server, p *peer) { s.Close(p.id(), 4000, "no answer") }, 4000, "no answer"},
-		{"no end after a fault", func(s *server, p *peer) { p.write(last("")) }, ws.CodeProtocolError, "a continuation frame without a message to continue (RFC 6455 §5.4)"},
-		{"no end after a close", func(s *server, p *peer) { p.write(closing(4002, "stays")) }, 4002, "stays"},
-		{"pings for ever after a close", func(s *server, p *peer) {
-			s.Close(p.id(), 4003, "pings")
-			p.trickle(join(ping("1"), ping("2"), ping("3")), 5)
-		}, 4003, "pings"},
-	}
-	var checks []func() // side by side, for each has to wait for a sweep
-	for _, at := range waitings {
-		s := serve(t, at, &recorder{}, options)
-		for _, c := range cases {
-			p := s.dial(t)
-			c.begin(s, p)
-			p.expectClose(c.code)
-			checks = append(checks, func() {
-				t.Run(at.name+" "+c.name, func(t *testing.T) {
-					p.t = t
-					p.expectHistory(0, c.code, c.want)
-				})
-			})
-		}
-	}
-	for _, check := range checks {
-		check()
-	}
 }
 
 // Both sides close at once: each takes the other's frame as the answer.

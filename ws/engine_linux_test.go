@@ -37,6 +37,7 @@ func (p *peer) segment(wire []byte, end func(*net.TCPConn) error) {
 // The end of a stream is seen however it comes: behind data in the same segment,
 // in the middle of a frame, while the handler is busy or reads a message.
 func TestEndOfStream(t *testing.T) {
+	t.Parallel()
 	ends := []struct {
 		name string
 		end  func(*net.TCPConn) error
@@ -101,6 +102,7 @@ func TestEndOfStream(t *testing.T) {
 
 // What came before a connection is waited for needs no edge of its own.
 func TestBytesBeforeTheWait(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		open := make(chan bool)
 		r := &recorder{onOpen: func(ws.ClientID) { <-open }}
@@ -128,6 +130,7 @@ func TestBytesBeforeTheWait(t *testing.T) {
 // A client that the server gives up while its handler runs keeps its descriptor
 // until the handler returns: those who come meanwhile are not confused with it.
 func TestOneOwnerCloses(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		blocked, release := make(chan bool), make(chan bool)
 		r := &recorder{}
@@ -170,6 +173,7 @@ func (s *server) closed(id ws.ClientID) (info ws.Info, open bool) {
 
 // Descriptors are used again at once, and places in the table soon; ids are not.
 func TestIdsAreNotUsedAgain(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, untimed)
 		places := make(map[uint32]ws.ClientID)
@@ -200,6 +204,7 @@ func TestIdsAreNotUsedAgain(t *testing.T) {
 
 // No edge is missed: many sockets, bursts of any size at any time, comings and goings.
 func TestBursts(t *testing.T) {
+	t.Parallel()
 	const clients, rounds, hands = 200, 25, 4
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, untimed)
@@ -271,6 +276,7 @@ func burst(s *server, t *testing.T, peers []*peer, random *rand.Rand) bool {
 // A system call that waited would hold a processor: clients that do not read,
 // and there may be more of them than processors, keep nobody from being served.
 func TestSystemCallsDoNotWait(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(4096)
 		options := untimed

@@ -52,6 +52,7 @@ func reset(c *net.TCPConn) error {
 // Any byte that a client sends or receives may be its last, or its last for
 // a long time.
 func TestFaultyClient(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		for name, happen := range map[string]func(*net.TCPConn) error{
 			"resets":      reset,

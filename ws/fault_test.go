@@ -251,6 +251,7 @@ func (r faultyRaw) Write(f func(uintptr) bool) error {
 // Any read and any write of the server may fail, go on for ever, or do less than
 // it was asked to.
 func TestFaultyConnection(t *testing.T) {
+	t.Parallel()
 	settings := []setting{
 		{name: "opaque", engine: ws.EnginePortable, network: "tcp"},
 		{name: "portable", engine: ws.EnginePortable, network: "tcp"},

@@ -44,6 +44,7 @@ func testTyped[T comparable](t *testing.T, value T) {
 
 // OnOpen gets what OnHandshake returned.
 func TestOnOpenGetsOnHandshakesData(t *testing.T) {
+	t.Parallel()
 	type user struct {
 		name string
 		age  int
@@ -75,6 +76,7 @@ func following(next aerys.Handler) aerys.Handler { return next }
 
 // A gateway works wherever an action or an http.Handler may stand.
 func TestGatewayPlaces(t *testing.T) {
+	t.Parallel()
 	mux := func(g *ws.Gateway) *http.ServeMux {
 		m := http.NewServeMux()
 		m.Handle("GET /chat", g)
@@ -126,6 +128,7 @@ func TestGatewayPlaces(t *testing.T) {
 
 // CVE-2021-4236: who guards a prefix guards the endpoint under it.
 func TestGuardedPrefix(t *testing.T) {
+	t.Parallel()
 	guard := func(next aerys.Handler) aerys.Handler {
 		return aerys.Handler(handlerFunc(func(req *aerys.Request, res *aerys.Response) {
 			if strings.HasPrefix(req.URL.Path, "/admin/") && req.Header.Get("Authorization") != "Bearer good" {
@@ -172,6 +175,7 @@ func (f handlerFunc) Serve(req *aerys.Request, res *aerys.Response) { f(req, res
 
 // OnStart is called once, by the server's start or by the first handshake.
 func TestOnStart(t *testing.T) {
+	t.Parallel()
 	t.Run("once", func(t *testing.T) {
 		var starts atomic.Int32
 		s := serve(t, byHTTP, &recorder{onStart: func(*ws.Endpoint) error { starts.Add(1); return nil }}, ws.Options{})
@@ -263,6 +267,7 @@ func TestRegistrationPanics(t *testing.T) {
 
 // To a client that is not there nothing can be sent.
 func TestNoSuchClient(t *testing.T) {
+	t.Parallel()
 	s := serve(t, byHTTP, &recorder{}, ws.Options{})
 	p := s.dial(t)
 	id := p.id()

@@ -86,6 +86,7 @@ func (p *peer) expectHandshake(fields ...string) {
 
 // RFC 6455 §4.2.1: what is no opening handshake is refused before OnHandshake is called.
 func TestHandshakeRefused(t *testing.T) {
+	t.Parallel()
 	s := serve(t, byHTTP, &recorder{onHandshake: func(req *aerys.Request, _ *aerys.Response) {
 		if rule := req.Header.Get("X-Refused"); rule != "" {
 			t.Errorf("OnHandshake was called: %s", rule)
@@ -164,6 +165,7 @@ func TestHandshakeRefused(t *testing.T) {
 
 // What is unusual is not refused.
 func TestHandshakeAccepted(t *testing.T) {
+	t.Parallel()
 	many := make([]string, 2000)
 	for i := range many {
 		many[i] = fmt.Sprintf("+X%d: y", i)
@@ -204,6 +206,7 @@ func TestHandshakeAccepted(t *testing.T) {
 // RFC 7692 §5.1, §7: an offer with a parameter that is unknown, repeated or invalid is
 // declined, and the next one is looked at.
 func TestHandshakeCompression(t *testing.T) {
+	t.Parallel()
 	const plain = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 	s := serve(t, byHTTP, &recorder{}, ws.Options{Compression: true})
 	for _, test := range []struct{ offers, answer string }{
@@ -249,6 +252,7 @@ func TestHandshakeCompression(t *testing.T) {
 // What OnHandshake makes of the response decides, and any HTTP reply leaves the
 // connection as it was.
 func TestOnHandshake(t *testing.T) {
+	t.Parallel()
 	type response = aerys.Response
 	tests := map[string]struct {
 		do     func(*response)
@@ -316,6 +320,7 @@ func TestOnHandshake(t *testing.T) {
 
 // OnHandshake aborts a request as any action does.
 func TestOnHandshakeAborts(t *testing.T) {
+	t.Parallel()
 	s := serve(t, byHost, &recorder{onHandshake: func(*aerys.Request, *aerys.Response) { panic(http.ErrAbortHandler) }}, ws.Options{})
 	p := s.connect(t)
 	p.write([]byte(upgrade()))
@@ -324,6 +329,7 @@ func TestOnHandshakeAborts(t *testing.T) {
 
 // Fields and cookies go out with the 101, save those that are the protocol's.
 func TestSwitchFields(t *testing.T) {
+	t.Parallel()
 	for _, at := range []setting{byHTTP, byHost} {
 		t.Run(at.name, func(t *testing.T) {
 			s := serve(t, at, &recorder{onHandshake: func(req *aerys.Request, res *aerys.Response) {
@@ -348,6 +354,7 @@ func TestSwitchFields(t *testing.T) {
 
 // Clients that do not come to the point are cut off, and nobody else notices.
 func TestHalfOpen(t *testing.T) {
+	t.Parallel()
 	at := byHost
 	at.options.ConnectionTimeout = 150 * time.Millisecond
 	s := serve(t, at, &recorder{}, ws.Options{})
@@ -391,6 +398,7 @@ func TestHalfOpen(t *testing.T) {
 
 // CVE-2024-37890, CVE-2023-43669: a header over the limit is answered with 431.
 func TestLongHeader(t *testing.T) {
+	t.Parallel()
 	s := serve(t, byHost, &recorder{}, ws.Options{})
 	for name, field := range map[string]string{
 		"2,000 long fields":    strings.Repeat("X-Field: some value of a header\r\n", 2000),
@@ -417,6 +425,7 @@ func TestLongHeader(t *testing.T) {
 
 // Over HTTP/2 there is no Upgrade (RFC 9113 §8.6), and no field that names one (§8.2.2).
 func TestHandshakeOverHTTP2(t *testing.T) {
+	t.Parallel()
 	s := serve(t, byHost, &recorder{}, ws.Options{})
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetUnencryptedHTTP2(true)

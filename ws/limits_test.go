@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 // What each limit lets through at its edge, and what is one too many. Rates and times are
 // those of TestTimeLimits.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	x := func(n int) string { return strings.Repeat("x", n) }
 	compressed := func(fin bool, payload string) []byte {
 		return masked(frame.Header{Fin: fin, Rsv: 4, Opcode: frame.Text}, payload)
@@ -83,17 +85,21 @@ func concurrently(t *testing.T, tests map[string]func(*testing.T, setting)) {
 	group.Wait()
 }
 
-// Limits that are looked at once a second.
+// Limits that are looked at once a second, all at once, for they mostly wait.
 func TestTimeLimits(t *testing.T) {
+	t.Parallel()
 	concurrently(t, map[string]func(*testing.T, setting){
 		"QueuedPingLimit":                     testUnansweredPings,
 		"HeartbeatPeriod":                     testAnsweredPings,
+		"HeartbeatPeriod and a slow handler":  testSlowHandler,
 		"MaxFramesPerSecond":                  testFrameRate,
 		"MaxFramesPerSecond within a message": testFrameRateWithinMessage,
+		"MaxFramesPerSecond and order":        testFrameRateAndOrder,
 		"MaxBytesPerMinute":                   testByteRate,
 		"MaxBytesPerMinute within a message":  testByteRateWithinMessage,
 		"ClosePeriod":                         testClosePeriod,
 		"ClosePeriod after a failure":         testClosePeriodAfterFailure,
+		"ClosePeriod (RFC 6455 §7.1.1)":       testClosePeriodWhateverComes,
 		"WriteTimeout":                        testWriteTimeout,
 		"OnClose once":                        testOnCloseOnceAndSweep,
 		"Stop and a handler":                  testStopAndHandler,
@@ -142,6 +148,22 @@ func testAnsweredPings(t *testing.T, at setting) {
 		t.Errorf("Info: %+v, %v", info, ok)
 	}
 	p.leave()
+}
+
+// A handler may take as long as it likes: its client, whose pongs are not read
+// meanwhile, is not closed for want of them.
+func testSlowHandler(t *testing.T, at setting) {
+	r := &recorder{}
+	r.onData = func(id ws.ClientID, m *ws.Message) {
+		body, _ := m.Text()
+		time.Sleep(3500 * time.Millisecond) // more than three sweeps
+		r.endpoint.Send(body, id)
+	}
+	options := unlimited
+	options.HeartbeatPeriod, options.QueuedPingLimit = time.Second, 1
+	s := serve(t, at, r, options)
+	b := s.dialBot(t, ws.DialOptions{})
+	b.echoes(false, "slow")
 }
 
 // A client that sends too many frames is read from again when the second is
@@ -194,6 +216,30 @@ func testFrameRateWithinMessage(t *testing.T, at setting) {
 	p.expect(frame.Text, "i")
 	p.expectCalls("OnOpen", "OnData", "OnData")
 	p.leave()
+}
+
+// Who exceeds a rate loses nothing: neither messages nor their order.
+func testFrameRateAndOrder(t *testing.T, at setting) {
+	short := row{name: "short messages"}
+	for i := range 9 {
+		short.send, short.want = append(short.send, text(fmt.Sprint(i))...), append(short.want, gotText(fmt.Sprint(i)))
+	}
+	long := row{
+		name: "a message that is being read",
+		send: join(first(frame.Text, filler(2000)), fragments(frame.Continuation, filler(80), 10), text("next")),
+		want: []answer{gotText(filler(2000) + filler(80)), gotText("next")},
+	}
+	s := serve(t, at, &recorder{}, ws.Options{MaxFramesPerSecond: 4, AutoFrameSize: streaming, MaxBytesPerMinute: -1})
+	var checks []func()
+	for _, r := range []row{short, long} {
+		for _, pieces := range []int{whole, behindHandshake} {
+			p, sent := r.begin(t, s, pieces)
+			checks = append(checks, func() { r.finish(p, sent) })
+		}
+	}
+	for _, check := range checks {
+		check()
+	}
 }
 
 // A client that sent too much is not read from until the minute is over. It can
@@ -265,6 +311,41 @@ func testClosePeriodAfterFailure(t *testing.T, at setting) {
 	p.write([]byte("nonsense"))
 	p.expectClose(1002)
 	p.expectEnd(1002, "")
+}
+
+// Nobody waits for ever for a client that does not answer, or does not end its
+// stream (RFC 6455 §7.1.1).
+func testClosePeriodWhateverComes(t *testing.T, at setting) {
+	options := unlimited
+	options.ClosePeriod = 10 * time.Millisecond // counted in sweeps, which come each second
+	s := serve(t, at, &recorder{}, options)
+	cases := []struct {
+		name  string
+		begin func(*peer)
+		code  ws.Code
+		want  string
+	}{
+		{"no answer to a close", func(p *peer) { s.Close(p.id(), 4000, "no answer") }, 4000, "no answer"},
+		{"no end after a fault", func(p *peer) { p.write(last("")) }, ws.CodeProtocolError, "a continuation frame without a message to continue (RFC 6455 §5.4)"},
+		{"no end after a close", func(p *peer) { p.write(closing(4002, "stays")) }, 4002, "stays"},
+		{"pings for ever after a close", func(p *peer) {
+			s.Close(p.id(), 4003, "pings")
+			p.trickle(join(ping("1"), ping("2"), ping("3")), 5)
+		}, 4003, "pings"},
+	}
+	var peers []*peer
+	for _, c := range cases {
+		p := s.dial(t)
+		c.begin(p)
+		p.expectClose(c.code)
+		peers = append(peers, p)
+	}
+	for n, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			peers[n].t = t
+			peers[n].expectHistory(0, c.code, c.want)
+		})
+	}
 }
 
 // A client whose queue stands still is closed; one that reads now and then is not.

@@ -30,6 +30,7 @@ func (s *server) awaitState(t *testing.T, what string, ok func(ws.State) bool) {
 
 // Gateway.Monitor counts clients, what they exchange, and why they are refused and closed.
 func TestMonitor(t *testing.T) {
+	t.Parallel()
 	at, g := gated()
 	s := serve(t, at, &recorder{onHandshake: func(req *aerys.Request, res *aerys.Response) {
 		if req.Param("password") == "wrong" {
@@ -89,6 +90,7 @@ func TestMonitor(t *testing.T) {
 
 // However it is noticed that a client does not read, it is counted.
 func TestMonitorCountsSlowClients(t *testing.T) {
+	t.Parallel()
 	message := strings.Repeat("x", 98)
 	for name, send := range map[string]func(*server, *peer){
 		"Broadcast": func(s *server, p *peer) { s.Broadcast(message) },
@@ -147,6 +149,7 @@ func (j *journal) Handle(_ context.Context, r slog.Record) error {
 // One line is logged for each client that comes and each that goes, at debug level, and
 // one for each failure that is the application's or the operator's. Messages are not.
 func TestLog(t *testing.T) {
+	t.Parallel()
 	fail := func(ws.ClientID) { panic("the handler's own fault") }
 	for _, test := range []struct {
 		name   string

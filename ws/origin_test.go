@@ -15,6 +15,7 @@ import (
 // Pages of the host's own origin may connect, and those of Options.Origins; others would
 // come with the user's cookies (RFC 6455 §10.2). The host is server.example.com.
 func TestOrigins(t *testing.T) {
+	t.Parallel()
 	own := "Origin: http://server.example.com"
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	elsewhere := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}
@@ -114,6 +115,7 @@ func checkOriginLog(t *testing.T, log, request string) {
 
 // Where the Host trusts a proxy, the endpoint does.
 func TestOriginBehindTrustedProxies(t *testing.T) {
+	t.Parallel()
 	at := byHost
 	at.mount = func(g *ws.Gateway) aerys.Action {
 		return aerys.Router().Use(aerys.TrustedProxies(netip.MustParsePrefix("127.0.0.1/32"))).Get("/chat", g)

@@ -31,6 +31,7 @@ func (p *peer) leaveWith(code ws.Code, reason string) {
 
 // Stop calls OnStop, which may still send; then clients get 1001 and are waited for.
 func TestGatewayStop(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		r := &recorder{}
 		var stops, closes atomic.Int32
@@ -73,6 +74,7 @@ func TestGatewayStop(t *testing.T) {
 // Clients that do not answer are dropped after Options.ClosePeriod, or when the
 // caller of Stop has no more time.
 func TestStopDropsClients(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct{ closePeriod, timeout time.Duration }{
 		"ClosePeriod": {50 * time.Millisecond, patience},
 		"the context": {patience, 50 * time.Millisecond},
@@ -126,6 +128,7 @@ func testStopAndHandler(t *testing.T, at setting) {
 
 // Handshakes are answered with 503 from the moment when Stop is called.
 func TestHandshakeWhileStopping(t *testing.T) {
+	t.Parallel()
 	ctx, release := context.WithCancel(context.Background())
 	defer release()
 	stopping, asked := make(chan struct{}), make(chan struct{})
@@ -165,6 +168,7 @@ func TestHandshakeWhileStopping(t *testing.T) {
 
 // A gateway that was stopped before it started stays as it is.
 func TestStopBeforeStart(t *testing.T) {
+	t.Parallel()
 	r := &recorder{
 		onStart: func(*ws.Endpoint) error { t.Error("OnStart was called"); return nil },
 		onStop:  func() { t.Error("OnStop was called") },
@@ -182,6 +186,7 @@ func TestStopBeforeStart(t *testing.T) {
 
 // Shutdown of the http.Server that a gateway is mounted on closes its clients.
 func TestShutdownOfHTTPServer(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		var server atomic.Pointer[http.Server]
 		at.mount = func(g *ws.Gateway) aerys.Action {
@@ -206,6 +211,7 @@ func TestShutdownOfHTTPServer(t *testing.T) {
 
 // The stop of an aerys.Server closes the clients of all its gateways, wherever they are.
 func TestStopOfServer(t *testing.T) {
+	t.Parallel()
 	for name, mount := range map[string]func(*ws.Gateway) aerys.Action{
 		"of a host":   func(g *ws.Gateway) aerys.Action { return g },
 		"in a router": func(g *ws.Gateway) aerys.Action { return aerys.Router().Use(aerys.Router().Get("/chat", following, g)) },
@@ -282,6 +288,7 @@ func expectOneEnd(t *testing.T, s *server, peers []*peer) {
 
 // However many reasons there are for a connection to end, OnClose is called once.
 func TestOnCloseOnce(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		for seed := range uint64(20) {
 			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +74,7 @@ func (c gatedConn) Write(p []byte) (int, error) {
 // A queue may be as long as the options say. A broadcast beyond that closes the
 // client, with a reason that names the option; Send waits.
 func TestQueueLimits(t *testing.T) {
+	t.Parallel()
 	message := strings.Repeat("x", 98) // a frame of 100 bytes
 	for _, test := range []struct {
 		option  string
@@ -89,7 +89,7 @@ func TestQueueLimits(t *testing.T) {
 			p := s.dial(t)
 			p.expectEcho("hello")
 			for info, _ := s.Info(p.id()); info.BytesSent < uint64(len("..hello")); info, _ = s.Info(p.id()) {
-				runtime.Gosched() // until nothing waits
+				time.Sleep(pollPeriod) // until nothing waits
 			}
 			g.mu.Lock()
 			return s, g, p
@@ -193,6 +193,7 @@ func TestQueueLimits(t *testing.T) {
 // A message may be larger than all that may wait: who reads gets it, also in the
 // middle of a turn.
 func TestLargeBroadcast(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		r := &recorder{}
 		large := strings.Repeat("x", 8<<20)
@@ -250,6 +251,7 @@ func TestSendToSlowClient(t *testing.T) {
 
 // What a handler sent leaves while it goes on, also when the socket was full.
 func TestHandlerThatWaitsForItsClient(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(128 << 10)
 		received, all := context.WithCancel(t.Context())
@@ -330,11 +332,14 @@ func (c *crowd) ended(reason string) (n int) {
 // order. The others are closed, and memory has a bound.
 func TestStuckClients(t *testing.T) {
 	const healthy = 4
-	stuck, messages := 1000, 100_000
-	if ws.Raced() {
-		stuck, messages = 200, 5000
-	}
 	engines(t, func(t *testing.T, at setting) {
+		stuck, messages := 1000, 10_000
+		switch {
+		case ws.Raced():
+			stuck, messages = 200, 5000
+		case at.engine == ws.EngineEpoll:
+			messages = 100_000
+		}
 		at.wrap = sendBuffers(4096)
 		handler := newCrowd(stuck + healthy)
 		s := serve(t, at, handler, ws.Options{MaxQueuedBytes: 64 << 10, HeartbeatPeriod: -1})

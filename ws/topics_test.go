@@ -14,6 +14,7 @@ import (
 
 // What is published to a topic reaches those who are in it, and nobody else.
 func TestTopics(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, unlimited)
 		a, b, c := s.dial(t), s.dial(t), s.dial(t)
@@ -73,6 +74,7 @@ func TestTopics(t *testing.T) {
 
 // Clients that are gone, and text that is none, are errors.
 func TestTopicErrors(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, unlimited)
 		p := s.dial(t)
@@ -110,6 +112,7 @@ func TestTopicErrors(t *testing.T) {
 // Whatever way messages go, a client gets those of one sender in the order in
 // which they were sent, exactly those meant for it.
 func TestOrderOfOneSender(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed)

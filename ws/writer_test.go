@@ -14,6 +14,7 @@ import (
 // A message of unknown length leaves in frames of AutoFrameSize; what others
 // send waits for its turn, a ping does not.
 func TestWriter(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, at setting) {
 		options := unlimited
 		options.AutoFrameSize = 10
@@ -63,6 +64,7 @@ func (p *peer) expectFrame(h frame.Header, payload string) {
 // A message that cannot be completed closes the client, for it cannot be taken
 // back.
 func TestWriterFails(t *testing.T) {
+	t.Parallel()
 	rows := []struct {
 		name string
 		text []string
@@ -165,6 +167,7 @@ func TestWriterFails(t *testing.T) {
 
 // A compressed message is one DEFLATE stream over all its frames (RFC 7692 §6.1).
 func TestWriterCompresses(t *testing.T) {
+	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		options := unlimited
 		options.Compression, options.AutoFrameSize = true, 1000
