@@ -265,7 +265,9 @@ func (c *connection) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := c.Conn.Read(p)
-	c.all.received.Add(int64(n))
+	if n > 0 {
+		c.all.received.Add(int64(n))
+	}
 	if c.requests.Load() == 0 && asksForUpgrade(p[:n]) { // later ones are not worth a look
 		c.upgrade.Store(asked)
 	}

@@ -62,7 +62,7 @@ func (sv *service) state() ServerState {
 }
 
 func (s *site) state() HostState {
-	state := HostState{Name: s.host.String(), Active: s.traffic.active.Load(), Requests: make(map[string]int64),
+	state := HostState{Name: s.host.String(), Active: s.traffic.active(), Requests: make(map[string]int64),
 		Seconds: time.Duration(s.traffic.nanos.Load()).Seconds(), Handlers: []any{}}
 	for i := range s.traffic.classes {
 		state.Requests[fmt.Sprintf("%dxx", i+1)] = s.traffic.classes[i].Load()
@@ -159,9 +159,18 @@ func (h HostState) labels() string {
 
 // traffic counts the requests of one host.
 type traffic struct {
-	active  atomic.Int64
-	classes [5]atomic.Int64 // 1xx to 5xx
-	nanos   atomic.Int64    // time spent on all of them
+	begun   atomic.Int64
+	classes [5]atomic.Int64 // of those answered, 1xx to 5xx
+	nanos   atomic.Int64    // time spent on them
+}
+
+// active is how many requests are being answered.
+func (t *traffic) active() int64 {
+	answered := int64(0)
+	for i := range t.classes {
+		answered += t.classes[i].Load()
+	}
+	return t.begun.Load() - answered
 }
 
 // epoch is what times are measured from: time.Since needs only the monotonic
@@ -170,7 +179,7 @@ var epoch = time.Now()
 
 // begin counts a request, and returns when.
 func (t *traffic) begin() time.Duration {
-	t.active.Add(1)
+	t.begun.Add(1)
 	return time.Since(epoch)
 }
 
@@ -178,5 +187,4 @@ func (t *traffic) begin() time.Duration {
 func (t *traffic) end(began time.Duration, status int) {
 	t.nanos.Add(int64(time.Since(epoch) - began))
 	t.classes[max(0, min(status/100-1, 4))].Add(1)
-	t.active.Add(-1)
 }

@@ -308,7 +308,7 @@ func (sv *service) drain(deadline time.Time, handedOver bool) {
 // underWay is how many requests are being answered.
 func (sv *service) underWay() (requests int64) {
 	for _, s := range sv.sites {
-		requests += s.traffic.active.Load()
+		requests += s.traffic.active()
 	}
 	return requests
 }

@@ -269,12 +269,15 @@ func (r *Response) complete(tail string) {
 // putAll is put for all of a body. A longer one is flushed, so that it leaves
 // with the header in one write.
 func (r *Response) putAll(size int, tail string) {
+	if size <= computed {
+		r.put(r.writer, tail)
+		return
+	}
 	_, err := gather(r.exchange.request.Request, size, func() (int, error) {
-		err := r.put(r.writer, tail)
-		if err == nil && size > computed {
-			err = http.NewResponseController(r.writer).Flush()
+		if err := r.put(r.writer, tail); err != nil {
+			return 0, err
 		}
-		return 0, err
+		return 0, http.NewResponseController(r.writer).Flush()
 	})
 	r.note(err)
 }
