@@ -89,7 +89,9 @@ func (s *soaking) run(conns int, seed uint64, duration time.Duration) {
 	for id := range publishers + conns {
 		all.Go(func() {
 			r := rand.New(rand.NewPCG(seed, uint64(id)))
-			time.Sleep(time.Duration(r.Int64N(1 + int64(duration/10))))
+			if id >= publishers { // those who wait for messages do not wait for long
+				time.Sleep(time.Duration(r.Int64N(1 + int64(min(duration/10, 20*time.Second)))))
+			}
 			for again := true; again; again = s.living() {
 				if err := s.live(id, r); err != nil && s.faults.Add(1) <= 20 {
 					fmt.Fprintf(os.Stderr, "%s client %d: %v\n", time.Now().Format(time.TimeOnly), id, err)

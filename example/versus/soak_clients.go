@@ -58,7 +58,7 @@ func (m *member) next() (sender, number int, err error) {
 		sender, number = int(s>>32), int(uint32(s))
 	}
 	if !bytes.Equal(payload, message(sender, number)) {
-		return 0, 0, fmt.Errorf("got %d bytes that nobody sent: %x; from %d, number %d", len(payload), payload, sender, number)
+		return 0, 0, fmt.Errorf("got %d bytes that nobody sent: %x, instead of %x", len(payload), payload, message(sender, number))
 	}
 	if due, known := m.due[sender]; known && number > due {
 		m.lost.Add(int64(number - due))
