@@ -36,9 +36,12 @@ func (s *soaking) join(path string, id int) (*member, error) {
 	c, err := dial(s.process, path, id)
 	s.connections.Add(1)
 	if err != nil {
-		err = fmt.Errorf("joining: %w", err)
+		return nil, fmt.Errorf("joining: %w", err)
 	}
-	return &member{c, s, id, map[int]int{}}, err
+	c.SetPingHandler(func(payload string) error { // that of gorilla gives up after a second
+		return c.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(time.Minute))
+	})
+	return &member{c, s, id, map[int]int{}}, nil
 }
 
 func (m *member) send(number int) error {
@@ -114,9 +117,11 @@ func (s *soaking) echo(id int, r *rand.Rand) error {
 			return m.leave(r)
 		}
 		if r.IntN(10) == 0 {
-			if m, err = m.sendHalf(sent, r); err != nil {
+			again, err := m.sendHalf(sent, r)
+			if err != nil {
 				return err
 			}
+			m = again
 			sent++
 		}
 	}
@@ -127,6 +132,7 @@ func (s *soaking) echo(id int, r *rand.Rand) error {
 func (m *member) sendHalf(number int, r *rand.Rand) (*member, error) {
 	b := clientFrame(opBinary, message(m.id, number))
 	half := 1 + r.IntN(len(b)-1)
+	m.NetConn().SetWriteDeadline(time.Time{}) // a pong leaves its own behind
 	m.NetConn().Write(b[:half])
 	time.Sleep(time.Duration(r.Int64N(int64(time.Second))))
 	if r.IntN(2) == 0 {
