@@ -277,6 +277,11 @@ func testByteRateWithinMessage(t *testing.T, at setting) {
 	s := serve(t, at, &recorder{}, ws.Options{MaxBytesPerMinute: 100 << 10, AutoFrameSize: 1000, HeartbeatPeriod: time.Second, MaxFrameSize: -1, MaxMessageSize: -1})
 	p, other := s.dial(t), s.dial(t)
 	defer p.flood(binary(strings.Repeat("x", 4<<20)))()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(pollPeriod) {
+		if info, _ := s.Info(p.id()); info.BytesRead >= 100<<10 {
+			break
+		}
+	}
 	for range 2 { // sweeps
 		other.write(other.readPing())
 	}
