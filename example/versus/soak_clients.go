@@ -39,7 +39,11 @@ func (s *soaking) join(path string, id int) (*member, error) {
 		return nil, fmt.Errorf("joining: %w", err)
 	}
 	c.SetPingHandler(func(payload string) error { // that of gorilla gives up after a second
-		return c.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(time.Minute))
+		err := c.WriteControl(websocket.PongMessage, []byte(payload), time.Now().Add(time.Minute))
+		if err == websocket.ErrCloseSent {
+			return nil
+		}
+		return err
 	})
 	return &member{c, s, id, map[int]int{}}, nil
 }
