@@ -1,16 +1,20 @@
 // Command versus compares the CPU time that static file servers take for a
-// request: example/static, net/http's FileServer and nginx as Debian
-// configures it. It needs Linux with taskset, wrk and nginx
-// (apt-get install nginx-light wrk), and runs from the module's root:
+// request: example/static, net/http's FileServer, and nginx with the
+// configuration that Debian ships (sendfile, tcp_nopush, gzip and an access
+// log) but one worker, also without the log. It needs Linux with taskset and
+// nginx (apt-get install nginx-light), and runs from the module's root:
 //
 //	go run ./example/static/versus
 //
-// Servers take turns on core 0, the load runs on core 1, and the table shows
-// medians over the rounds, so that a busy machine disturbs all alike.
+// Servers take turns on core 0, one thread of each at a time; the load, which
+// runs on core 1, asks for one file over and over on connections that are kept
+// alive, and accepts no coding. What counts is for how long the kernel had the
+// threads of the server on the core. Within a round a server is compared with
+// aerys at most seconds apart, and the table shows medians and quartiles over
+// the rounds, so that a busy machine disturbs all alike.
 package main
 
 import (
-	"cmp"
 	"flag"
 	"fmt"
 	"log"
@@ -19,7 +23,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,13 +43,18 @@ type contender struct {
 }
 
 func main() {
-	rounds := flag.Int("rounds", 7, "how often servers take turns")
-	seconds := flag.Int("seconds", 1, "that each measurement takes")
+	rounds := flag.Int("rounds", 15, "how often servers take turns")
+	period := flag.Duration("period", 600*time.Millisecond, "that each measurement takes")
 	connections := flag.Int("connections", 16, "kept alive")
+	loaded := flag.String("load", "", "internal: ask for this file, and print how often it came")
 	fileServer := flag.String("fileserver", "", "internal: serve a directory by http.FileServer")
 	addr := flag.String("addr", "", "internal: where")
 	flag.Parse()
-	if *fileServer != "" {
+	switch {
+	case *loaded != "":
+		fmt.Print(load(*addr, *loaded, *period, *connections))
+		return
+	case *fileServer != "":
 		log.Fatal(http.ListenAndServe(*addr, http.FileServer(http.Dir(*fileServer))))
 	}
 	work, err := os.MkdirTemp("", "versus")
@@ -54,11 +62,13 @@ func main() {
 	defer os.RemoveAll(work)
 	contenders := start(work)
 	defer stop(contenders)
-	for round := range *rounds {
-		for i := range contenders {
-			c := contenders[(i+round)%len(contenders)]
-			for _, size := range sizes {
-				c.results[size.name] = append(c.results[size.name], c.measure(size.name, *seconds, *connections))
+	for round := -1; round < *rounds; round++ { // the first one fills caches
+		for _, size := range sizes {
+			for i := range contenders {
+				c := contenders[(i+round+1)%len(contenders)]
+				if used := c.measure(size.name, *period, *connections); round >= 0 {
+					c.results[size.name] = append(c.results[size.name], used)
+				}
 			}
 		}
 	}
@@ -81,13 +91,12 @@ func start(work string) []*contender {
 	if err != nil {
 		log.Fatalf("run this from the module's root: %v\n%s", err, output)
 	}
-	self, err := os.Executable()
-	check(err)
-	ours, theirs, nginx := freeAddress(), freeAddress(), freeAddress()
+	ours, theirs, nginx, silent := freeAddress(), freeAddress(), freeAddress(), freeAddress()
 	contenders := []*contender{
 		pinned("aerys", ours, binary, "-addr", ours, "-root", tree),
-		pinned("http.FileServer", theirs, self, "-fileserver", tree, "-addr", theirs),
-		pinned("nginx", nginx, "nginx", "-c", configure(work, tree, nginx), "-e", "stderr"),
+		pinned("http.FileServer", theirs, self(), "-fileserver", tree, "-addr", theirs),
+		pinned("nginx", nginx, "nginx", "-c", configure(work, tree, nginx, "logging"), "-e", "stderr"),
+		pinned("nginx, no log", silent, "nginx", "-c", configure(work, tree, silent, "silent"), "-e", "stderr"),
 	}
 	for _, c := range contenders {
 		if err := c.ready(); err != nil {
@@ -105,25 +114,38 @@ func stop(contenders []*contender) {
 	}
 }
 
-// configure writes Debian's nginx.conf with the site and its own directories.
-func configure(work, tree, address string) string {
+// self is the path of this program.
+func self() string {
+	path, err := os.Executable()
+	check(err)
+	return path
+}
+
+// configure writes Debian's nginx.conf with the site and its own directories,
+// and without an access log if its name is "silent".
+func configure(work, tree, address, name string) string {
 	debian, err := os.ReadFile("/etc/nginx/nginx.conf")
 	check(err)
 	site := fmt.Sprintf("server { listen %s; root %s; location / { try_files $uri $uri/ =404; } }", address, tree)
-	config := strings.NewReplacer(
-		"pid /run/nginx.pid;", "daemon off; pid "+work+"/nginx.pid;",
-		"/var/log/nginx/", work+"/",
+	replacements := []string{
+		"worker_processes auto;", "worker_processes 1;",
+		"pid /run/nginx.pid;", "daemon off; pid " + work + "/" + name + ".pid;",
 		"include /etc/nginx/conf.d/*.conf;", site,
 		"include /etc/nginx/sites-enabled/*;", "",
-	).Replace(string(debian))
-	path := filepath.Join(work, "nginx.conf")
-	check(os.WriteFile(path, []byte(config), 0o644))
+	}
+	if name == "silent" {
+		replacements = append(replacements, "access_log /var/log/nginx/access.log;", "access_log off;")
+	}
+	replacements = append(replacements, "/var/log/nginx/", work+"/")
+	path := filepath.Join(work, name+".conf")
+	check(os.WriteFile(path, []byte(strings.NewReplacer(replacements...).Replace(string(debian))), 0o644))
 	return path
 }
 
 // pinned starts a server on core 0.
 func pinned(name, address string, command ...string) *contender {
 	c := exec.Command("taskset", append([]string{"-c", "0"}, command...)...)
+	c.Env = append(os.Environ(), "GOMAXPROCS=1")
 	c.Stderr = os.Stderr
 	check(c.Start())
 	return &contender{name, address, c, map[string][]float64{}}
@@ -148,59 +170,62 @@ func freeAddress() string {
 	return l.Addr().String()
 }
 
-var requests = regexp.MustCompile(`(\d+) requests in`)
-
 // measure returns the server's CPU time a request, in µs.
-func (c *contender) measure(file string, seconds, connections int) float64 {
+func (c *contender) measure(file string, period time.Duration, connections int) float64 {
+	load := exec.Command("taskset", "-c", "1", self(), "-load", file, "-addr", c.address,
+		"-period", period.String(), "-connections", strconv.Itoa(connections))
+	load.Stderr = os.Stderr
 	before := cpu(c.command.Process.Pid)
-	output, err := exec.Command("taskset", "-c", "1", "wrk", "-t1", "-c", strconv.Itoa(connections),
-		"-d", strconv.Itoa(seconds)+"s", "http://"+c.address+"/"+file).CombinedOutput()
+	output, err := load.Output()
 	used := cpu(c.command.Process.Pid) - before
-	found := requests.FindSubmatch(output)
-	if err != nil || found == nil || strings.Contains(string(output), "Non-2xx") {
-		log.Panicf("%s: wrk: %v\n%s", c.name, err, output)
-	}
-	count, _ := strconv.Atoi(string(found[1]))
-	return float64(used.Microseconds()) / float64(count)
+	check(err)
+	answers, err := strconv.Atoi(string(output))
+	check(err)
+	return float64(used) / 1000 / float64(answers)
 }
 
-// cpu returns the time that a process and its children have used.
-func cpu(pid int) (used time.Duration) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// cpu returns the time in ns for which the threads of a process and of its
+// children ran.
+func cpu(pid int) (used int64) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	check(err)
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))
-	for _, field := range fields[11:13] { // utime and stime, in 1/100 s
-		ticks, _ := strconv.Atoi(field)
-		used += time.Duration(ticks) * 10 * time.Millisecond
-	}
-	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
-	for _, child := range strings.Fields(string(children)) {
-		id, _ := strconv.Atoi(child)
-		used += cpu(id)
+	for _, thread := range threads {
+		var ran int64
+		schedstat, err := os.ReadFile(thread + "/schedstat")
+		check(err)
+		_, err = fmt.Sscan(string(schedstat), &ran)
+		check(err)
+		used += ran
+		children, _ := os.ReadFile(thread + "/children")
+		for _, child := range strings.Fields(string(children)) {
+			id, _ := strconv.Atoi(child)
+			used += cpu(id)
+		}
 	}
 	return used
 }
 
-// print prints medians, and their ratio to the first server's.
+// print prints what a request took, and aerys's share of that.
 func print(contenders []*contender) {
-	fmt.Printf("%-18s", "CPU µs a request")
+	fmt.Println("file    server           CPU µs   aerys / it (quartiles)")
 	for _, size := range sizes {
-		fmt.Printf("%18s", size.name)
-	}
-	fmt.Println()
-	for _, c := range contenders {
-		fmt.Printf("%-18s", c.name)
-		for _, size := range sizes {
-			value := median(c.results[size.name])
-			fmt.Printf("%10.1f (%.2f)", value, value/cmp.Or(median(contenders[0].results[size.name]), 1))
+		ours := contenders[0].results[size.name]
+		for _, c := range contenders {
+			theirs := c.results[size.name]
+			ratios := make([]float64, len(ours))
+			for i := range ours {
+				ratios[i] = ours[i] / theirs[i]
+			}
+			fmt.Printf("%-7s %-16s %7.1f   %.3f (%.3f to %.3f)\n", size.name, c.name,
+				quantile(theirs, 2), quantile(ratios, 2), quantile(ratios, 1), quantile(ratios, 3))
 		}
-		fmt.Println()
 	}
 }
 
-func median(values []float64) float64 {
+// quantile returns the value that so many quarters of the values are below.
+func quantile(values []float64, quarters int) float64 {
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	return sorted[(len(sorted)-1)*quarters/4]
 }
 
 // check panics, so that main stops the servers.
