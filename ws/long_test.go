@@ -1,6 +1,7 @@
 package ws_test
 
 import (
+	"bytes"
 	"io"
 	"testing"
 
@@ -19,7 +20,7 @@ const (
 
 // longPiece is what is sent or received of it at a time, a prime so that nothing
 // lies where it is expected.
-var longPiece = filler(99_991)
+var longPiece = []byte(filler(99_991))
 
 // expectFlat fails if the heap grew by more than some buffers.
 func expectFlat(t *testing.T, do func()) {
@@ -70,7 +71,7 @@ func readLong(t *testing.T, r io.Reader) (size int) {
 		for got := p[:n]; len(got) > 0; {
 			want := longPiece[size%len(longPiece):]
 			some := min(len(got), len(want))
-			if string(got[:some]) != want[:some] {
+			if !bytes.Equal(got[:some], want[:some]) {
 				t.Errorf("wrong between %d and %d", size, size+some)
 				return size
 			}
@@ -99,7 +100,7 @@ func (p *peer) writeLong(size, frames int) {
 		for end := sent + int(h.Length); sent < end; {
 			piece := longPiece[sent%len(longPiece):]
 			piece = piece[:min(len(piece), end-sent)]
-			io.WriteString(p.nc, piece)
+			p.nc.Write(piece)
 			sent += len(piece)
 		}
 	}
@@ -131,7 +132,7 @@ func (s *server) writeLong(id ws.ClientID, size int) error {
 		return err
 	}
 	for range size / len(longPiece) {
-		if _, err := io.WriteString(w, longPiece); err != nil {
+		if _, err := w.Write(longPiece); err != nil {
 			return err
 		}
 	}
