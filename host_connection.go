@@ -177,10 +177,12 @@ const (
 	taken          // the connection is no longer net/http's
 )
 
-// asksForUpgrade reports whether what a read brought ends with the header of a
-// WebSocket handshake, as far as it is written as most clients write it.
+// asksForUpgrade reports whether what a read brought is (the end of) the header
+// of a WebSocket handshake and nothing else, as far as it is written as most
+// clients write it.
 func asksForUpgrade(p []byte) bool {
-	return bytes.HasSuffix(p, []byte("\r\n\r\n")) && bytes.Contains(p, []byte("\r\nSec-WebSocket-Key: "))
+	end := []byte("\r\n\r\n")
+	return bytes.HasSuffix(p, end) && bytes.Contains(p, []byte("\r\nSec-WebSocket-Key: ")) && bytes.Index(p, end) == len(p)-len(end)
 }
 
 // countRequest reports whether r is to be the connection's last request.
