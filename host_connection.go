@@ -2,6 +2,7 @@ package aerys
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -59,7 +60,7 @@ func (c *connections) enter(conn net.Conn) (entered *connection, ok bool) {
 	}
 	c.accepted.Add(1)
 	// In Go 1.24, net/http waits for the first bytes without any limit.
-	conn.SetReadDeadline(time.Now().Add(c.options.ConnectionTimeout))
+	entered.SetReadDeadline(time.Now().Add(c.options.ConnectionTimeout))
 	return entered, true
 }
 
@@ -167,6 +168,7 @@ type connection struct {
 	left     atomic.Bool
 	upgrade  atomic.Int32 // what is known of a WebSocket handshake
 	cork     *cork        // not nil within gather
+	deadline readDeadline
 }
 
 // The values of connection.upgrade.
@@ -235,6 +237,7 @@ func (c *connection) Close() error {
 // holds a duplicate of the descriptor. The connection counts as open until the
 // owner calls release, exactly once; Close no longer changes that.
 func (c *connection) Detach() (conn net.Conn, release func()) {
+	c.deadline.clear(c.Conn)
 	if !c.leave() {
 		return c.Conn, func() {}
 	}
@@ -266,7 +269,7 @@ func (c *connection) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.deadline.read(c.Conn, p)
 	if n > 0 {
 		c.all.received.Add(int64(n))
 	}
@@ -308,7 +311,12 @@ func (c *connection) SetReadDeadline(t time.Time) error {
 	if c.upgrade.Load() == taken {
 		return net.ErrClosed
 	}
-	return c.Conn.SetReadDeadline(t)
+	return c.deadline.want(c.Conn, t)
+}
+
+// SetDeadline implements net.Conn.
+func (c *connection) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // ReadFrom implements io.ReaderFrom, so that files are sent by the kernel.
@@ -323,8 +331,10 @@ func (c *connection) CloseWrite() error {
 	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }
 
-// SyscallConn implements syscall.Conn.
+// SyscallConn implements syscall.Conn. Read deadlines do not hold for what is
+// read by it.
 func (c *connection) SyscallConn() (syscall.RawConn, error) {
+	c.deadline.clear(c.Conn)
 	return c.Conn.(syscall.Conn).SyscallConn()
 }
 
