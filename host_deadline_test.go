@@ -24,7 +24,7 @@ func (c *timers) SetReadDeadline(t time.Time) error {
 // TestReadDeadline has in each row what is wanted before a read, what while it
 // waits, whether the client sends something after that, and what comes of it.
 func TestReadDeadline(t *testing.T) {
-	const soon, long, past, none = 20 * time.Millisecond, time.Hour, -time.Hour * 1e6, 0
+	const soon, long, past, none = 500 * time.Millisecond, time.Hour, -time.Hour * 1e6, 0
 	for _, test := range []struct {
 		name   string
 		before []time.Duration
@@ -75,7 +75,7 @@ func TestReadDeadline(t *testing.T) {
 				want(test.during)
 			}
 			if test.sent {
-				time.Sleep(2 * soon) // for a timer that nobody wants any more
+				eventually(t, "the timers", func() bool { return len(conn.set) >= test.timers })
 				io.WriteString(far, "x")
 			}
 			if err := <-result; test.sent && err != nil || !test.sent && !errors.Is(err, os.ErrDeadlineExceeded) {
