@@ -2,6 +2,7 @@ package aerys_test
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -48,6 +49,47 @@ func ExampleHost() {
 		Encrypt("/etc/aerys/api.crt", "/etc/aerys/api.key").Use(hello)
 
 	log.Fatal(aerys.Run(www, api, safe))
+}
+
+// One listener for two names; requests for any other name are answered with 400.
+func ExampleHost_Name() {
+	www := new(aerys.Host).Name("www.example.com").Expose("*", 80).Use(hello)
+	old := new(aerys.Host).Name("example.com").Expose("*", 80).
+		Use(http.RedirectHandler("http://www.example.com/", http.StatusMovedPermanently))
+
+	log.Fatal(aerys.Run(www, old))
+}
+
+// Clear text only leads to the encrypted host. The certificate is read again
+// when its files change.
+func ExampleHost_Encrypt() {
+	safe := new(aerys.Host).Expose("*", 443).
+		Encrypt("/etc/aerys/site.crt", "/etc/aerys/site.key", &tls.Config{MinVersion: tls.VersionTLS13}).
+		Use(hello)
+	plain := new(aerys.Host).Expose("*", 80).Use(func(req *aerys.Request, res *aerys.Response) {
+		res.SetStatus(http.StatusPermanentRedirect).SetHeader("Location", "https://"+req.Host+req.URL.RequestURI()).End()
+	})
+
+	log.Fatal(aerys.Run(safe, plain))
+}
+
+// Middleware and handlers of net/http are actions as they are.
+func ExampleHost_Use() {
+	signed := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Signed", "by net/http")
+			next.ServeHTTP(w, r)
+		})
+	}
+	server := httptest.NewServer(new(aerys.Host).Use(
+		signed,
+		aerys.Router().Get("/", hello),
+		http.StripPrefix("/files/", http.FileServer(http.Dir("/srv/files"))),
+	))
+	defer server.Close()
+	response, _ := http.Get(server.URL)
+	fmt.Println(response.Header.Get("Signed"))
+	// Output: by net/http
 }
 
 // A server with options, that lives until the program is interrupted.
@@ -114,6 +156,30 @@ func Example_secureHeaders() {
 	// Output: DENY
 }
 
+// Of what is expensive, no more than two at once: those who would have to wait
+// are sent away.
+func Example_limits() {
+	limited := func(most int) aerys.Middleware {
+		places := make(chan struct{}, most)
+		return func(next aerys.Handler) aerys.Handler {
+			return aerys.HandlerFunc(func(req *aerys.Request, res *aerys.Response) {
+				select {
+				case places <- struct{}{}:
+					defer func() { <-places }()
+					next.Serve(req, res)
+				default:
+					res.SetStatus(http.StatusServiceUnavailable).SetHeader("Retry-After", "1").End("Too much to do.")
+				}
+			})
+		}
+	}
+	router := aerys.Router().Get("/report", limited(2), hello)
+	server := httptest.NewServer(new(aerys.Host).Use(router))
+	defer server.Close()
+	fmt.Println(get(server.URL + "/report"))
+	// Output: 200 Hello, world!
+}
+
 func ExampleTrustedProxies() {
 	proxies := aerys.TrustedProxies(netip.MustParsePrefix("127.0.0.0/8"))
 	server := httptest.NewServer(new(aerys.Host).Use(proxies, func(req *aerys.Request, res *aerys.Response) {
@@ -134,9 +200,14 @@ func ExampleMonitorHandler() {
 			res.SetStatus(http.StatusForbidden).End()
 		}
 	}
-	router := aerys.Router().
-		Get("/metrics", inside, aerys.MonitorHandler).
-		Get("/healthz", aerys.HealthHandler)
+	router := aerys.Router().Get("/metrics", inside, aerys.MonitorHandler)
+
+	log.Fatal(aerys.Run(new(aerys.Host).Use(router)))
+}
+
+// A load balancer asks for /healthz, and sends nothing more once it is 503.
+func ExampleHealthHandler() {
+	router := aerys.Router().Get("/healthz", aerys.HealthHandler)
 	server := httptest.NewServer(new(aerys.Host).Use(router))
 	defer server.Close()
 	fmt.Println(get(server.URL + "/healthz"))

@@ -55,6 +55,37 @@ func ExampleResponse_Filter() {
 	// Output: HELLO
 }
 
+// The browser is told of the style sheet before it has seen the page.
+func ExampleResponse_Push() {
+	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		res.Push("/style.css", nil).End("<link rel=stylesheet href=/style.css>")
+	})
+
+	answer := httptest.NewRecorder()
+	host.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	fmt.Println(answer.Header().Get("Link"))
+	// Output: </style.css>; rel=preload
+}
+
+// A visitor is known by a cookie that scripts cannot read.
+func ExampleResponse_SetCookie() {
+	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		if name := req.CookieValue("name"); name != "" {
+			res.End("Welcome back, " + name + "!")
+			return
+		}
+		res.SetCookie(&http.Cookie{Name: "name", Value: "Ann", HttpOnly: true, SameSite: http.SameSiteLaxMode}).End("Welcome!")
+	})
+
+	request := httptest.NewRequest("GET", "/", nil)
+	first, second := httptest.NewRecorder(), httptest.NewRecorder()
+	host.ServeHTTP(first, request)
+	request.AddCookie(first.Result().Cookies()[0])
+	host.ServeHTTP(second, request)
+	fmt.Println(first.Body, second.Body)
+	// Output: Welcome! Welcome back, Ann!
+}
+
 func ExampleRequest_ParseBody() {
 	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
 		form, err := req.ParseBody()
