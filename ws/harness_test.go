@@ -220,7 +220,7 @@ func (l opaqueListener) Accept() (net.Conn, error) {
 
 type opaqueConn struct{ net.Conn }
 
-func (c opaqueConn) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+func (c opaqueConn) CloseWrite() error { return c.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
 // remains finds out whether servers leave goroutines or descriptors behind.
 var remains leftovers

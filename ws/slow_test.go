@@ -20,21 +20,17 @@ import (
 // sendBuffers gives the sockets of a server room for about this many bytes that
 // its clients do not read.
 func sendBuffers(size int) func(net.Listener) net.Listener {
-	return func(l net.Listener) net.Listener { return &sendBuffering{Listener: l, size: size} }
+	return func(l net.Listener) net.Listener { return sendBuffering{l, size} }
 }
 
 type sendBuffering struct {
 	net.Listener
-	size   int
-	spared int // so many connections keep what they have
+	size int
 }
 
-func (l *sendBuffering) Accept() (net.Conn, error) {
+func (l sendBuffering) Accept() (net.Conn, error) {
 	nc, err := l.Listener.Accept()
-	if l.spared--; l.spared >= 0 {
-		return nc, err
-	}
-	if c, ok := nc.(*net.TCPConn); ok {
+	if c, ok := nc.(interface{ SetWriteBuffer(int) error }); ok {
 		c.SetWriteBuffer(l.size)
 	}
 	return nc, err
@@ -333,7 +329,8 @@ func (c *crowd) ended(reason string) (n int) {
 }
 
 // In a broadcast to clients of which 1,000 do not read, those that do get everything in
-// order. The others are closed, and memory has a bound.
+// order. The others are closed, and memory has a bound. (Over TCP it is the system that takes
+// its time, for each of the small segments that a thousand full sockets hold.)
 func TestStuckClients(t *testing.T) {
 	const healthy = 4
 	engines(t, func(t *testing.T, at setting) {
@@ -344,7 +341,7 @@ func TestStuckClients(t *testing.T) {
 		case at.engine == ws.EngineEpoll:
 			messages = 100_000
 		}
-		at.wrap = func(l net.Listener) net.Listener { return &sendBuffering{l, 4096, healthy} }
+		at.network, at.wrap = "unix", sendBuffers(4096)
 		handler := newCrowd(stuck + healthy)
 		s := serve(t, at, handler, ws.Options{MaxQueuedBytes: 64 << 10, HeartbeatPeriod: -1})
 		var readers []*peer
@@ -353,9 +350,7 @@ func TestStuckClients(t *testing.T) {
 			<-handler.opened
 			if n < healthy {
 				readers = append(readers, p)
-				continue
 			}
-			p.nc.(*net.TCPConn).SetReadBuffer(4096)
 		}
 		grown := heapGrowth(func() { s.broadcastNumbers(t, messages, readers) })
 		if n := handler.ended("1008 policy violation client does not read what is broadcast: more than Options.MaxQueuedBytes"); n != stuck {
