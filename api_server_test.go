@@ -61,7 +61,7 @@ var serverChecks = map[string]func(*testing.T){
 		is(t, new(aerys.Host), "*")
 	},
 	"`->name($name)`": func(t *testing.T) {
-		_, addresses := serve(t,
+		_, addresses := serve(t, aerys.Options{},
 			new(aerys.Host).Name("www.example.com").Expose("127.0.0.1", 0).Use(says("www")),
 			new(aerys.Host).Name("*").Expose("127.0.0.1", 0).Use(says("any")))
 		for name, want := range map[string]string{"www.example.com": "www", "WWW.EXAMPLE.COM:80": "www", "example.com": "any"} {
@@ -70,7 +70,7 @@ var serverChecks = map[string]func(*testing.T){
 	},
 	"`->expose($address, $port)`": func(t *testing.T) {
 		socket := filepath.Join(t.TempDir(), "socket")
-		_, addresses := serve(t, new(aerys.Host).Expose("127.0.0.1", 0).Expose(socket, 0).Use(hello))
+		_, addresses := serve(t, aerys.Options{}, new(aerys.Host).Expose("127.0.0.1", 0).Expose(socket, 0).Use(hello))
 		for _, address := range addresses {
 			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 				return net.Dial(address.Network(), address.String())
@@ -80,7 +80,7 @@ var serverChecks = map[string]func(*testing.T){
 	},
 	"`->encrypt($certificate, $key, $ssl)`": func(t *testing.T) {
 		certFile, keyFile := aerys.WriteCertificate(t, t.TempDir(), "localhost")
-		_, addresses := serve(t, new(aerys.Host).Expose("127.0.0.1", 0).
+		_, addresses := serve(t, aerys.Options{}, new(aerys.Host).Expose("127.0.0.1", 0).
 			Encrypt(certFile, keyFile, &tls.Config{MaxVersion: tls.VersionTLS12}).Use(hello))
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 		response := fetch(t, client, "https://"+addresses[0].String(), "")

@@ -92,6 +92,17 @@ func (h *Host) Expose(addr string, port int) *Host {
 	return h
 }
 
+// exposedOn returns the addresses of the host, or the one that is the default.
+func (h *Host) exposedOn() []address {
+	switch {
+	case len(h.addresses) > 0:
+		return h.addresses
+	case h.encryption != nil:
+		return []address{{network: "tcp", port: 443}}
+	}
+	return []address{{network: "tcp", port: 80}}
+}
+
 // Encrypt serves the host over TLS, HTTP/2 included, with the certificate
 // chain and the key in two PEM files; an empty keyFile means that certFile
 // holds both. The server name that the client sends (SNI) picks the host, and

@@ -77,6 +77,9 @@ func TestHostileRequests(t *testing.T) {
 			}
 		})
 	}
+	if n := s.current.Load().connections.received.Load(); n > 1<<20 { // of 22 MB
+		t.Errorf("%d bytes were read", n)
+	}
 	if _, body := statusAndBody(t, s.get(t, s.addresses[0], "a", "/")); !strings.HasPrefix(body, "ok 127.0.0.1:") {
 		t.Errorf("afterwards: %q", body)
 	}

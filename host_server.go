@@ -105,7 +105,7 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 	for _, h := range hosts {
 		s := newSite(h, options)
 		if err := s.encrypt(); err != nil {
-			return nil, fmt.Errorf("aerys: host %v: %w", h, err)
+			return nil, fmt.Errorf("aerys: host %v on %v: %w", h, h.exposedOn(), err)
 		}
 		sv.sites = append(sv.sites, s)
 		if err := sv.expose(s); err != nil {
@@ -117,14 +117,7 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 
 // expose adds the site to the listeners of its addresses.
 func (sv *service) expose(s *site) error {
-	addresses := s.host.addresses
-	if len(addresses) == 0 {
-		addresses = []address{{network: "tcp", port: 80}}
-		if s.tls != nil {
-			addresses[0].port = 443
-		}
-	}
-	exposed := false
+	exposed, addresses := false, s.host.exposedOn()
 	for _, a := range addresses {
 		if s.host.port != 0 && s.host.port != a.port {
 			continue

@@ -193,6 +193,27 @@ func TestCertificateFollowsItsFile(t *testing.T) {
 	}
 }
 
+func TestCertificateIsReplacedWhileServing(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := writeCertificate(t, dir, "old.example")
+	s := runServer(t, Options{}, local("x").Encrypt(certFile, keyFile))
+	before, name, err := handshake(t, s.addresses[0], &tls.Config{})
+	if name != "old.example" {
+		t.Fatal(name, err)
+	}
+	newCert, newKey := writeCertificate(t, dir, "new.example")
+	os.Rename(newCert, certFile)
+	os.Rename(newKey, keyFile)
+	eventually(t, "the new certificate", func() bool {
+		_, name, _ = handshake(t, s.addresses[0], &tls.Config{})
+		return name == "new.example"
+	})
+	io.WriteString(before, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if text, _ := io.ReadAll(before); !strings.HasSuffix(string(text), "x") {
+		t.Errorf("the connection from before: %q", text)
+	}
+}
+
 // transport is a client of one protocol.
 func transport(set func(*http.Protocols)) *http.Transport {
 	tr := &http.Transport{Protocols: new(http.Protocols), TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: "a.example"}}

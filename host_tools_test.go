@@ -43,11 +43,12 @@ func command(t *testing.T, path string, arguments ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, path, arguments...)
 }
 
-// serve runs a server with default Options until the test ends.
-func serve(t *testing.T, hosts ...*aerys.Host) (server *aerys.Server, addresses []net.Addr) {
+// serve runs a server until the test ends.
+func serve(t *testing.T, options aerys.Options, hosts ...*aerys.Host) (server *aerys.Server, addresses []net.Addr) {
 	t.Helper()
 	ready, stopped := make(chan []net.Addr, 1), make(chan error, 1)
-	server = &aerys.Server{Hosts: hosts, Options: aerys.Options{Logger: slog.New(slog.DiscardHandler)},
+	options.Logger = slog.New(slog.DiscardHandler)
+	server = &aerys.Server{Hosts: hosts, Options: options,
 		Ready: func(addresses []net.Addr) { ready <- addresses }}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { stopped <- server.Serve(ctx) }()
@@ -92,7 +93,7 @@ func TestH2spec(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, addresses := serve(t, test.host.Expose("127.0.0.1", 0).Use(readBody, hello))
+			_, addresses := serve(t, aerys.Options{}, test.host.Expose("127.0.0.1", 0).Use(readBody, hello))
 			port := strconv.Itoa(addresses[0].(*net.TCPAddr).Port)
 			report := filepath.Join(t.TempDir(), "report.xml")
 			output, _ := command(t, h2spec, "--port", port, test.flag, "--insecure", "--junit-report", report).CombinedOutput()
@@ -145,7 +146,7 @@ func readJUnit(t *testing.T, file string) (cases int, failed []string) {
 func TestSlowClients(t *testing.T) {
 	slowhttptest := tool(t, "slowhttptest", "apt-get install slowhttptest")
 	const clients = 300 // of each attack
-	server, addresses := serve(t, new(aerys.Host).Expose("127.0.0.1", 0).
+	server, addresses := serve(t, aerys.Options{}, new(aerys.Host).Expose("127.0.0.1", 0).
 		Use(readBody, static.FS(fstest.MapFS{"page": {Data: make([]byte, 4<<10)}, "film": {Data: make([]byte, 4<<20)}}), hello))
 	url := "http://" + addresses[0].String()
 	attacks := [][]string{
