@@ -67,11 +67,8 @@ type certificate struct {
 
 	mu      sync.Mutex // only ever tried: no handshake waits for another's reading
 	checked time.Time
-	seen    [2]fileStamp
+	seen    [2]os.FileInfo // nil for a file that is missing
 }
-
-// fileStamp tells whether a file has changed.
-type fileStamp struct{ modified, size int64 }
 
 // get is a tls.Config's GetCertificate.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -89,7 +86,7 @@ func (c *certificate) follow() {
 		return
 	}
 	c.checked = time.Now()
-	if c.stamps() == c.seen {
+	if c.look() == c.seen {
 		return
 	}
 	log := c.site.options.Logger.With("host", c.site.host.String(), "certificate", c.certFile, "key", c.keyFile)
@@ -102,7 +99,7 @@ func (c *certificate) follow() {
 
 // load reads the files.
 func (c *certificate) load() error {
-	c.seen = c.stamps()
+	c.seen = c.look()
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err == nil {
 		c.current.Store(&pair)
@@ -110,12 +107,18 @@ func (c *certificate) load() error {
 	return err
 }
 
-// stamps looks at the files without reading them.
-func (c *certificate) stamps() (stamps [2]fileStamp) {
+// look looks at the files without reading them. What has not changed is what
+// was seen before.
+func (c *certificate) look() (now [2]os.FileInfo) {
 	for i, name := range [...]string{c.certFile, c.keyFile} {
-		if info, err := os.Stat(name); err == nil {
-			stamps[i] = fileStamp{info.ModTime().UnixNano(), info.Size()}
+		info, err := os.Stat(name)
+		switch before := c.seen[i]; {
+		case err != nil:
+		case before != nil && os.SameFile(before, info) && before.ModTime().Equal(info.ModTime()) && before.Size() == info.Size():
+			now[i] = before
+		default:
+			now[i] = info
 		}
 	}
-	return stamps
+	return now
 }
