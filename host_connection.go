@@ -334,8 +334,6 @@ func (c *connection) CloseWrite() error {
 // SyscallConn implements syscall.Conn. Read deadlines do not hold for what is
 // read by it.
 func (c *connection) SyscallConn() (syscall.RawConn, error) {
-	c.deadline.renew(c.Conn) // which raw reads obey
-	c.deadline.clear(c.Conn)
 	return c.Conn.(syscall.Conn).SyscallConn()
 }
 

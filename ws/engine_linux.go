@@ -55,15 +55,9 @@ func (g *engine) ready(e *Endpoint) bool {
 	return g.err == nil
 }
 
-// serves reports whether a connection is a socket, which it then takes out of
-// its wrapping.
-func (g *engine) serves(o *arrival) bool {
-	if c, ok := o.conn.(interface {
-		Detach() (net.Conn, func())
-	}); ok {
-		o.conn, o.release = c.Detach()
-	}
-	switch o.conn.(type) {
+// isSocket reports whether the engine can serve a connection.
+func isSocket(conn net.Conn) bool {
+	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		return true
 	}
@@ -221,8 +215,8 @@ func (g *engine) look() {
 	g.queue = slices.Delete(g.queue, 0, g.head) // it may never run empty
 	g.head = 0
 	for _, event := range runnable {
-		if s := g.find(event); s != nil {
-			g.queue = append(g.queue, task{socket: s})
+		if c := g.find(event); c != nil {
+			g.queue = append(g.queue, task{socket: c.transport.(*socket)})
 		}
 	}
 	g.round = len(g.queue)
@@ -263,21 +257,31 @@ func (g *engine) poll(uintptr) bool {
 func (g *engine) dispatch() []syscall.EpollEvent {
 	runnable := g.events[:0]
 	for _, event := range g.events[:g.found] {
-		if s := g.find(event); s != nil && s.notify(event.Events) {
-			runnable = append(runnable, event)
+		c := g.find(event)
+		if c == nil {
+			continue
+		}
+		switch s := c.transport.(type) {
+		case *socket:
+			if s.notify(event.Events) {
+				runnable = append(runnable, event)
+			}
+		case *stream:
+			go s.server()
 		}
 	}
 	return runnable
 }
 
-// find returns the socket that an event is meant for: descriptors are used
+// eventOf is what is asked of epoll for a connection, and comes back.
+func eventOf(c *conn, events uint32) syscall.EpollEvent {
+	return syscall.EpollEvent{Events: events, Fd: int32(uint32(c.id)), Pad: int32(c.id >> 32)}
+}
+
+// find returns the connection that an event is meant for: descriptors are used
 // again at once, ids are not.
-func (g *engine) find(event syscall.EpollEvent) *socket {
-	c := g.endpoint.table.find(ClientID(uint32(event.Fd)) | ClientID(uint32(event.Pad))<<32)
-	if c == nil {
-		return nil
-	}
-	return c.transport.(*socket)
+func (g *engine) find(event syscall.EpollEvent) *conn {
+	return g.endpoint.table.find(ClientID(uint32(event.Fd)) | ClientID(uint32(event.Pad))<<32)
 }
 
 // schedule queues a socket whose state is running already.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -256,10 +257,13 @@ func TestFaultyConnection(t *testing.T) {
 		{name: "opaque", engine: ws.EnginePortable, network: "tcp"},
 		{name: "portable", engine: ws.EnginePortable, network: "tcp"},
 		{name: "TLS", engine: ws.EngineAuto, network: "tcp", tls: true},
+		{name: "opaque TLS", engine: ws.EngineAuto, network: "tcp", tls: true},
 	}
 	for _, at := range settings {
 		faults := make(chan *fault, 1000)
-		at.wrap = func(l net.Listener) net.Listener { return faultyListener{l, faults, at.name == "portable"} }
+		at.wrap = func(l net.Listener) net.Listener {
+			return faultyListener{l, faults, !strings.HasPrefix(at.name, "opaque")}
+		}
 		kinds := []string{"splits", "fails", "fails behind a byte", "breaks"}
 		if at.tls {
 			kinds = kinds[:2] // a client that TLS leaves without a last word waits for a sweep

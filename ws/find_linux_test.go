@@ -20,7 +20,7 @@ func TestEventsOfClosedSockets(t *testing.T) {
 	var late syscall.EpollEvent
 	for n := range 2 * blockSize { // at first there are places never used
 		s, peer := watchedSocket(t, e)
-		if !g.poll(0) || g.found != 1 || g.find(g.events[0]) != s {
+		if !g.poll(0) || g.found != 1 || g.find(g.events[0]) != &s.conn {
 			t.Fatalf("%d events, of which the first does not find its socket", g.found)
 		}
 		if n > blockSize && (s.fd != old.fd || uint32(s.id) != uint32(old.id)) {

@@ -152,7 +152,12 @@ func (e *Endpoint) takeOver(res *aerys.Response, o *arrival) error {
 		o.early = append(o.early, early...)
 	}
 	o.conn, o.release = nc, func() {}
-	if epoll && e.engine.serves(o) {
+	if c, ok := nc.(interface {
+		Detach() (net.Conn, func())
+	}); ok { // of aerys.Server
+		o.conn, o.release = c.Detach()
+	}
+	if epoll && isSocket(o.conn) {
 		e.engine.adopt(o)
 	} else {
 		adoptPortable(e, o)

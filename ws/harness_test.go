@@ -2,6 +2,8 @@ package ws_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
@@ -80,6 +82,8 @@ func everywhere(t *testing.T, test func(*testing.T, setting)) {
 		{name: "epoll under aerys.Server", engine: ws.EngineEpoll, network: "tcp", host: true},
 		{name: "portable under aerys.Server", engine: ws.EnginePortable, network: "tcp", host: true},
 		{name: "TLS", engine: ws.EngineAuto, network: "tcp", tls: true},
+		{name: "opaque TLS", engine: ws.EngineAuto, network: "tcp", tls: true, opaque: true},
+		{name: "TLS under aerys.Server", engine: ws.EngineAuto, network: "tcp", tls: true, host: true},
 	}
 	for _, at := range settings {
 		t.Run(at.name, func(t *testing.T) { test(t, at) })
@@ -190,8 +194,12 @@ func (s *server) serveHost(t testing.TB) {
 	if s.at.mount != nil {
 		action = s.at.mount(s.gateway)
 	}
+	host := new(aerys.Host).Expose("127.0.0.1", 0).Use(action)
+	if s.at.tls {
+		host.Encrypt(certificate(t))
+	}
 	h := aerys.Server{
-		Hosts:   []*aerys.Host{new(aerys.Host).Expose("127.0.0.1", 0).Use(action)},
+		Hosts:   []*aerys.Host{host},
 		Options: options,
 		Ready:   func(addresses []net.Addr) { ready <- addresses[0].String() },
 	}
@@ -208,6 +216,25 @@ func (s *server) serveHost(t testing.TB) {
 			t.Errorf("aerys.Server: %v", err)
 		}
 	}
+}
+
+// certificate returns the files of httptest's certificate and its key.
+func certificate(t testing.TB) (certFile, keyFile string) {
+	h := httptest.NewTLSServer(nil)
+	defer h.Close()
+	pair := h.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, kind string, content []byte) string {
+		name = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	return write("cert.pem", "CERTIFICATE", pair.Certificate[0]), write("key.pem", "PRIVATE KEY", key)
 }
 
 // opaqueListener hides what its connections are.

@@ -17,6 +17,7 @@ type stream struct {
 	found   int       // bytes
 	err     error     // why there are none
 	first   [2]byte   // where they are without a turn
+	tls     watched   // how the epoll engine waits for TLS
 	waiter  func()    // wait, serve and drain, bound once
 	server  func()
 	writer  func()
@@ -27,6 +28,7 @@ func adoptPortable(e *Endpoint, o *arrival) {
 	s := &stream{net: o.conn, release: o.release}
 	s.transport, s.waiter, s.server, s.writer = s, s.wait, s.serve, s.drain
 	s.ready.init(s)
+	s.tls.init(e, s.net)
 	go s.open(e, o)
 }
 
@@ -59,23 +61,33 @@ func (s *stream) wait() {
 // serve deals with the bytes that were found, and what is behind them.
 func (s *stream) serve() {
 	err := s.err
-	if s.found > 0 {
+	switch {
+	case s.tls.possible():
+		err = s.decrypt()
+	case s.found > 0:
 		err = s.deal()
 	}
 	s.goOn(err)
 }
 
-// goOn leaves the waiting to another goroutine, or ends the connection.
+// goOn leaves the waiting to others, or ends the connection.
 func (s *stream) goOn(err error) {
 	if err == nil {
 		err = s.waitForTurn()
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case s.tls.possible():
+		err = s.watch()
+	default:
 		go s.waiter()
+	}
+	if err == nil {
 		return
 	}
 	s.end()
 	s.mu.Lock() // whoever writes under it is done
+	s.tls.closed = true
 	s.net.Close()
 	s.mu.Unlock()
 	s.release()
@@ -212,7 +224,13 @@ func (s *stream) closeWrite() {
 	s.interrupt()
 }
 
-// interrupt lets reads and writes end. The deadline is long past.
-func (s *stream) interrupt() { s.net.SetDeadline(time.Unix(1, 0)) }
+// interrupt lets reads and writes end.
+func (s *stream) interrupt() {
+	s.tls.interrupt()
+	s.net.SetDeadline(longPast)
+}
+
+// longPast is a deadline that ends what waits.
+var longPast = time.Unix(1, 0)
 
 func (s *stream) resume() {} // waitForTurn waits for the sweep

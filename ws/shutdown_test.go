@@ -80,7 +80,7 @@ func TestStopDropsClients(t *testing.T) {
 		"the context": {patience, 50 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
-			engines(t, func(t *testing.T, at setting) {
+			everywhere(t, func(t *testing.T, at setting) {
 				s := serve(t, at, &recorder{}, ws.Options{ClosePeriod: test.closePeriod})
 				silent, busy := s.dial(t), s.dial(t)
 				silent.id()

@@ -62,7 +62,7 @@ func (s *socket) open(e *Endpoint, t *turn, o *arrival) (again bool) {
 
 // watch asks for the socket's events.
 func (s *socket) watch() error {
-	event := syscall.EpollEvent{Events: socketEvents, Fd: int32(uint32(s.id)), Pad: int32(s.id >> 32)}
+	event := eventOf(&s.conn, socketEvents)
 	return syscall.EpollCtl(s.endpoint.engine.fd, syscall.EPOLL_CTL_ADD, int(s.fd), &event)
 }
 
