@@ -258,9 +258,8 @@ func TestReadingWaits(t *testing.T) {
 	})
 }
 
-// A message ends with OnData.
+// A message ends with OnData. Not parallel: afterwards it is soon another's.
 func TestMessageOver(t *testing.T) {
-	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		var kept *ws.Message
 		r := &recorder{onData: func(id ws.ClientID, m *ws.Message) { kept = m }}
