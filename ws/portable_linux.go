@@ -70,9 +70,12 @@ func (w *watched) interrupt() {
 // record that has not come as a whole, and until it has nobody is to hold a
 // buffer for it.
 func (s *stream) decrypt() error {
+	s.mu.Lock() // until whoever asked for the event is done
+	drained := s.tls.drained
+	s.tls.drained = false
+	s.mu.Unlock()
 	found := 0
-	if s.tls.drained {
-		s.tls.drained = false
+	if drained {
 		n, err := s.net.Read(s.first[:])
 		if n == 0 {
 			return err
