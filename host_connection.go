@@ -320,8 +320,12 @@ func (c *connection) SetDeadline(t time.Time) error {
 }
 
 // ReadFrom implements io.ReaderFrom, so that files are sent by the kernel.
-func (c *connection) ReadFrom(r io.Reader) (int64, error) {
-	n, err := io.Copy(c.Conn, r)
+func (c *connection) ReadFrom(r io.Reader) (n int64, err error) {
+	if c.cork != nil {
+		n, err = c.readCorked(r)
+	} else {
+		n, err = io.Copy(c.Conn, r)
+	}
 	c.all.sent.Add(n)
 	return n, err
 }

@@ -1,8 +1,10 @@
 package aerys
 
 import (
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 )
 
@@ -16,6 +18,7 @@ type cork struct {
 	held    []byte
 	both    [2][]byte
 	buffers net.Buffers
+	files   transmission
 }
 
 var corks = sync.Pool{New: func() any { return &cork{held: make([]byte, 0, 16<<10)} }}
@@ -25,13 +28,24 @@ var corks = sync.Pool{New: func() any { return &cork{held: make([]byte, 0, 16<<1
 // Nothing stays behind when it returns: what is gathered is sent by then. It
 // works for HTTP/1 in clear text; elsewhere it just calls write.
 func gather(r *http.Request, size int, write func() (int, error)) (n int, err error) {
-	if size > corkFrom && r.ProtoMajor == 1 && r.TLS == nil {
-		if c, ok := r.Context().Value(connectionKey{}).(*connection); ok && c.cork == nil {
-			c.cork = corks.Get().(*cork)
-			defer c.uncork(&err)
-		}
+	if c := corked(r, int64(size)); c != nil {
+		defer c.uncork(&err)
 	}
 	return write()
+}
+
+// corked corks the connection of r, for a response of that size, and returns
+// it; nil if that is no gain or already done.
+func corked(r *http.Request, size int64) *connection {
+	if size <= corkFrom || r.ProtoMajor != 1 || r.TLS != nil {
+		return nil
+	}
+	c, ok := r.Context().Value(connectionKey{}).(*connection)
+	if !ok || c.cork != nil {
+		return nil
+	}
+	c.cork = corks.Get().(*cork)
+	return c
 }
 
 // uncork sends what was gathered. If that fails, the connection is closed, for
@@ -63,4 +77,22 @@ func (c *connection) writeCorked(p []byte) (int, error) {
 	n -= int64(len(k.held))
 	k.held, k.both = k.held[:0], [2][]byte{}
 	return int(max(0, n)), err
+}
+
+// readCorked sends what is kept and what r has. It leaves in one piece where
+// the kernel sends a section of a file.
+func (c *connection) readCorked(r io.Reader) (int64, error) {
+	head := c.cork.held
+	c.cork.held = head[:0]
+	c.all.sent.Add(int64(len(head)))
+	if section, ok := r.(*io.SectionReader); ok {
+		outer, _, _ := section.Outer()
+		if file, ok := outer.(*os.File); ok {
+			return c.cork.files.sendFile(c, head, section, file)
+		}
+	}
+	if _, err := c.Conn.Write(head); err != nil {
+		return 0, err
+	}
+	return io.Copy(c.Conn, r)
 }

@@ -78,9 +78,10 @@ func bodyAllowed(status int) bool {
 	return status == 0 || status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-// ReadFrom writes what source has to the body. A file whose Content-Length is
-// set, or that exceeds OutputBufferSize, is sent by the kernel, unless it is
-// filtered or compressed.
+// ReadFrom writes what source has to the body. An *os.File whose Content-Length
+// is set, or that exceeds OutputBufferSize, is sent by the kernel, unless it is
+// filtered or compressed; on Linux, an *io.SectionReader of one as well, which
+// may be shared by many responses.
 func (r *Response) ReadFrom(source io.Reader) (n int64, err error) {
 	writer := struct{ io.Writer }{r}
 	if r.handshake || !bodyAllowed(r.status) {
@@ -99,8 +100,21 @@ func (r *Response) ReadFrom(source io.Reader) (n int64, err error) {
 			return 0, err
 		}
 	}
-	rest, err := io.Copy(r.sink, source)
+	rest, err := r.copy(source)
 	return n + rest, r.note(err)
+}
+
+// copy is ReadFrom once the header was written to net/http.
+func (r *Response) copy(source io.Reader) (n int64, err error) {
+	if section, ok := source.(*io.SectionReader); ok {
+		if c := corked(r.exchange.request.Request, section.Size()); c != nil {
+			defer c.uncork(&err)
+			// The header goes ahead, to the cork, or net/http would read 512
+			// bytes to guess what they are.
+			http.NewResponseController(r.writer).Flush()
+		}
+	}
+	return io.Copy(r.sink, source)
 }
 
 // Flush sends what was written so far, and the header before it; from there on

@@ -102,7 +102,7 @@ func (c *cache) evict() {
 func (c *cache) release(r *resource) {
 	for _, representation := range r.representations {
 		delete(c.buffered, representation)
-		representation.kept.Store(nil)
+		representation.drop()
 	}
 }
 
@@ -130,7 +130,7 @@ func (c *cache) dropIdle() bool {
 	for r, owner := range c.buffered {
 		if now >= owner.expires.Load() {
 			delete(c.buffered, r)
-			r.kept.Store(nil)
+			r.drop()
 			return true
 		}
 	}
@@ -141,13 +141,15 @@ func (c *cache) dropIdle() bool {
 func (c *cache) keep(r *representation, body *kept) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if _, reserved := c.buffered[r]; !reserved {
-		return
-	}
-	if body == nil {
+	_, reserved := c.buffered[r]
+	switch {
+	case body == nil:
 		delete(c.buffered, r)
+	case reserved:
+		r.kept.Store(body)
+	default: // meanwhile others needed the room
+		body.leave()
 	}
-	r.kept.Store(body)
 }
 
 func (c *cache) figures() Figures {

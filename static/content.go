@@ -49,10 +49,10 @@ func (s stamp) recent() bool {
 	return time.Since(time.Unix(0, s.modified)).Abs() < 2*time.Second
 }
 
-// content is what a representation consists of: bytes, or an open file, which
-// had the stamp want when it was opened.
+// content is what a representation consists of: what is kept in memory, or an
+// open file, which had the stamp want when it was opened.
 type content struct {
-	body []byte
+	kept *kept
 	file fs.File
 	want stamp
 }
@@ -60,8 +60,12 @@ type content struct {
 // open returns what r consists of, or errChanged if that is no longer what r
 // says.
 func (f *Files) open(r *representation) (content, error) {
-	if kept := r.kept.Load(); kept != nil {
-		return content{body: kept.body}, nil
+	kept := r.kept.Load()
+	switch {
+	case kept != nil && kept.use():
+		return content{kept: kept}, nil
+	case r.name == "":
+		return content{}, errChanged // it was made from a file that was given up just now
 	}
 	return f.openFile(r)
 }
@@ -107,9 +111,9 @@ func (f *Files) read(r *representation) (*kept, error) {
 	case n < len(body):
 		return nil, err
 	case r.compressible() && !f.options.DisableCompression:
-		return &kept{body, r.compress(body)}, nil
+		return newKept(body, r.compress(body)), nil
 	}
-	return &kept{body, nil}, nil
+	return newKept(body, nil), nil
 }
 
 // unchanged reports whether the file is what it was.
@@ -125,7 +129,10 @@ func (c content) seekable() bool {
 }
 
 func (c content) close() {
-	if c.file != nil {
+	switch {
+	case c.kept != nil:
+		c.kept.leave()
+	case c.file != nil:
 		c.file.Close()
 	}
 }
@@ -133,9 +140,9 @@ func (c content) close() {
 // send sends a part. A client that gets less, or a mixture of two versions,
 // must notice: the last byte is sent only if the file did not change until
 // then, and otherwise the connection is aborted.
-func (c content) send(w io.Writer, part byteRange) {
-	if c.file == nil {
-		w.Write(c.body[part.start:][:part.length])
+func (c content) send(w http.ResponseWriter, r *http.Request, part byteRange) {
+	if c.kept != nil {
+		c.kept.send(w, r, part)
 		return
 	}
 	if part.length == 0 {

@@ -28,12 +28,6 @@ type representation struct {
 	contentType, contentLength, contentEncoding, lastModified, etags []string
 }
 
-// kept is a body in memory, and the same compressed, or nil if that is no gain.
-type kept struct {
-	body       []byte
-	compressed *representation
-}
-
 func (r *representation) same(other *representation) bool {
 	return r.name == other.name && r.stamp == other.stamp && r.etag == other.etag
 }
@@ -65,7 +59,9 @@ func (f *Files) describe(name, typeName, coding string) (*representation, error)
 // made returns a representation that is no file.
 func made(body []byte, contentType, coding string, modified time.Time) *representation {
 	r := &representation{stamp: stamp{size: int64(len(body))}, modified: modified, etag: contentTag(body)}
-	r.kept.Store(&kept{body: body})
+	k := &kept{body: body}
+	k.users.Store(1)
+	r.kept.Store(k)
 	r.prepare(contentType, coding)
 	return r
 }
@@ -142,5 +138,7 @@ func (r *representation) compress(body []byte) *representation {
 	if buffer.Len() >= len(body) {
 		return nil
 	}
-	return made(bytes.Clone(buffer.Bytes()), r.contentType[0], "gzip", r.modified)
+	small := made(bytes.Clone(buffer.Bytes()), r.contentType[0], "gzip", r.modified)
+	small.kept.Store(newKept(small.kept.Load().body, nil))
+	return small
 }

@@ -101,25 +101,25 @@ func sendContent(w http.ResponseWriter, r *http.Request, chosen *representation,
 	case len(ranges) == 0:
 		header["Content-Length"] = chosen.contentLength
 		w.WriteHeader(http.StatusOK)
-		opened.send(w, byteRange{0, size})
+		opened.send(w, r, byteRange{0, size})
 	case len(ranges) == 1:
 		header.Set("Content-Range", ranges[0].contentRange(size))
 		header.Set("Content-Length", strconv.FormatInt(ranges[0].length, 10))
 		w.WriteHeader(http.StatusPartialContent)
-		opened.send(w, ranges[0])
+		opened.send(w, r, ranges[0])
 	default:
-		sendMultipart(w, chosen, opened, ranges)
+		sendMultipart(w, r, chosen, opened, ranges)
 	}
 }
 
-func sendMultipart(w http.ResponseWriter, chosen *representation, opened content, ranges []byteRange) {
+func sendMultipart(w http.ResponseWriter, r *http.Request, chosen *representation, opened content, ranges []byteRange) {
 	body := newByteRanges(ranges, chosen.contentType[0], chosen.stamp.size)
 	w.Header().Set("Content-Type", "multipart/byteranges; boundary="+body.boundary)
 	w.Header().Set("Content-Length", strconv.FormatInt(body.length, 10))
 	w.WriteHeader(http.StatusPartialContent)
 	for i, part := range ranges {
 		io.WriteString(w, body.headers[i])
-		opened.send(w, part)
+		opened.send(w, r, part)
 	}
 	io.WriteString(w, body.end())
 }
