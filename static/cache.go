@@ -109,12 +109,12 @@ func (c *cache) release(r *resource) {
 // reserve makes room for the body of r, which belongs to owner. The caller
 // that gets true calls keep afterwards.
 func (c *cache) reserve(r *representation, owner *resource) bool {
-	if c.maxBuffered <= 0 || r.stamp.size > c.maxSize || r.stamp.recent() {
+	if r.stamp.size > c.maxSize || r.stamp.recent() {
 		return false
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if _, taken := c.buffered[r]; taken {
+	if _, taken := c.buffered[r]; taken || c.maxBuffered <= 0 {
 		return false
 	}
 	if len(c.buffered) >= c.maxBuffered && !c.dropIdle() {
@@ -150,6 +150,17 @@ func (c *cache) keep(r *representation, body *kept) {
 	default: // meanwhile others needed the room
 		body.leave()
 	}
+}
+
+// clear gives up all bodies, and keeps none from now on.
+func (c *cache) clear() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.maxBuffered = 0
+	for r := range c.buffered {
+		r.drop()
+	}
+	clear(c.buffered)
 }
 
 func (c *cache) figures() Figures {

@@ -175,7 +175,7 @@ func TestStop(t *testing.T) {
 	if err := files.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
-	check(t, address, []row{{"GET /a", 200, "", "a"}, {"GET /b", 503, "", "*"}})
+	check(t, address, []row{{"GET /a", 503, "", "*"}, {"GET /b", 503, "", "*"}})
 }
 
 // The directory may be given relative to where the process is.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"os"
 	"reflect"
 	"time"
 )
@@ -148,11 +149,7 @@ func (c content) send(w http.ResponseWriter, r *http.Request, part byteRange) {
 	if part.length == 0 {
 		return
 	}
-	if seeker, ok := c.file.(io.Seeker); ok {
-		seeker.Seek(part.start, io.SeekStart) // where it fails, reading does
-	}
-	// CopyN of an *os.File is sendfile where w and the system can do that.
-	_, err := io.CopyN(w, c.file, part.length-1)
+	err := c.sendAhead(w, r, byteRange{part.start, part.length - 1})
 	var last bytes.Buffer
 	if err == nil {
 		_, err = io.CopyN(&last, c.file, 1)
@@ -161,4 +158,23 @@ func (c content) send(w http.ResponseWriter, r *http.Request, part byteRange) {
 		panic(http.ErrAbortHandler)
 	}
 	w.Write(last.Bytes())
+}
+
+// sendAhead sends a part and leaves the file's position behind it. The kernel
+// does that, where it and w can.
+func (c content) sendAhead(w http.ResponseWriter, r *http.Request, part byteRange) (err error) {
+	seeker, ok := c.file.(io.Seeker)
+	if file, isFile := c.file.(*os.File); isFile && part.length >= fileFrom {
+		if response := kernelSends(w, r); response != nil {
+			_, err = response.ReadFrom(io.NewSectionReader(file, part.start, part.length))
+			part = byteRange{part.start + part.length, 0}
+		}
+	}
+	if ok && err == nil {
+		_, err = seeker.Seek(part.start, io.SeekStart)
+	}
+	if err == nil {
+		_, err = io.CopyN(w, c.file, part.length)
+	}
+	return err
 }

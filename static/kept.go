@@ -84,11 +84,20 @@ func (r *representation) drop() {
 
 // send sends a part: of the file, where that is better.
 func (k *kept) send(w http.ResponseWriter, r *http.Request, part byteRange) {
-	if k.file != nil && part.length >= fileFrom && r.ProtoMajor == 1 && r.TLS == nil {
-		if response, ok := w.(*aerys.Response); ok {
+	if k.file != nil && part.length >= fileFrom {
+		if response := kernelSends(w, r); response != nil {
 			response.ReadFrom(io.NewSectionReader(k.file, part.start, part.length))
 			return
 		}
 	}
 	w.Write(k.body[part.start:][:part.length])
+}
+
+// kernelSends returns w if the kernel can send it a section of a file.
+func kernelSends(w http.ResponseWriter, r *http.Request) *aerys.Response {
+	response, _ := w.(*aerys.Response)
+	if runtime.GOOS != "linux" || r.ProtoMajor > 1 || r.TLS != nil {
+		return nil
+	}
+	return response
 }

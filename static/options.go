@@ -91,7 +91,8 @@ type Options struct {
 
 	// BufferedFileMaxSize bounds the size in bytes of a file kept in memory.
 	// Larger ones are read, by the kernel where that is possible, each time
-	// they are sent. Default 512 KiB.
+	// they are sent. On Linux what is 32 KiB or more is also kept in a file
+	// without a name, below os.TempDir, for the kernel to send. Default 512 KiB.
 	BufferedFileMaxSize int64
 
 	// Debug makes a request with Cache-Control or Pragma no-cache, as browsers

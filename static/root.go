@@ -88,9 +88,12 @@ func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Stop closes the directory. Requests that come later get 503, or what is
-// still kept in memory.
-func (f *Files) Stop(context.Context) error { return f.closer() }
+// Stop closes the directory, and gives up what is kept. Requests that come
+// later get 503.
+func (f *Files) Stop(context.Context) error {
+	f.cache.clear()
+	return f.closer()
+}
 
 // Figures are what Monitor reports.
 type Figures struct {
