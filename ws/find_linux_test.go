@@ -39,6 +39,43 @@ func TestEventsOfClosedSockets(t *testing.T) {
 	}
 }
 
+// A client whose pipe is full is not read to its end before others have a turn, and
+// nothing of it is lost.
+func TestFullPipeTakesTurns(t *testing.T) {
+	bytes := 0
+	e := newEndpoint(&functions{onData: func(_ ClientID, m *Message) {
+		p, _ := m.Bytes()
+		bytes += len(p)
+	}}, Options{MaxBytesPerMinute: -1, MaxFramesPerSecond: -1})
+	if e.engine.fd, e.engine.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); e.engine.err != nil {
+		t.Fatal(e.engine.err)
+	}
+	defer syscall.Close(e.engine.fd)
+	s, peer := watchedSocket(t, e)
+	defer syscall.Close(peer)
+	syscall.Read(int(s.fd), make([]byte, 1))
+	sent, message := 0, append([]byte{0x82, 0xfe, 0x0f, 0xa0, 0, 0, 0, 0}, make([]byte, 4000)...)
+	for n := len(message); n == len(message); {
+		if n, _ = syscall.Write(peer, message); n == len(message) {
+			sent += 4000
+		}
+	}
+	if sent <= 2*maxReads*bufferSize {
+		t.Fatalf("a pipe holds only %d bytes", sent)
+	}
+	turn := turns.New().(*turn)
+	turns := 1
+	for before := bytes; s.run(turn); before = bytes {
+		turns++
+		if read := bytes - before; read > maxReads*largeBufferSize {
+			t.Errorf("read %d bytes in a row", read)
+		}
+	}
+	if bytes != sent || turns < 2 {
+		t.Errorf("received %d bytes of %d in %d turns", bytes, sent, turns)
+	}
+}
+
 // watchedSocket returns a socket that has something to read.
 func watchedSocket(t *testing.T, e *Endpoint) (s *socket, peer int) {
 	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
