@@ -20,8 +20,8 @@ const (
 	// connection on every operating system.
 	EnginePortable
 	// EngineEpoll gives a connection a goroutine only while it has something
-	// to do. It serves plain TCP and Unix sockets on Linux; all else is served
-	// by EnginePortable.
+	// to do. It serves plain TCP and Unix sockets on Linux, and waits for those
+	// below TLS; all else is served by EnginePortable.
 	EngineEpoll
 )
 
