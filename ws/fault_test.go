@@ -70,7 +70,7 @@ func serveScript(t *testing.T, at setting) *scripted {
 		}
 	})
 	options := unlimited
-	options.AutoFrameSize, options.ClosePeriod, options.WriteTimeout = 16, 50*time.Millisecond, 50*time.Millisecond
+	options.AutoFrameSize, options.ClosePeriod, options.WriteTimeout = 16, time.Second, time.Second
 	s.server = serve(t, at, r, options)
 	return s
 }

@@ -41,7 +41,6 @@ func (s *stream) open(e *Endpoint, o *arrival) {
 	s.onOpen(o.opener)
 	var err error
 	if len(o.early) > 0 {
-		t.direct = false
 		err = ignorePause(t.received(o.early))
 	}
 	s.finish(t)
@@ -103,7 +102,6 @@ func (s *stream) deal() error {
 	s.turn = nil
 	s.begin(t)
 	defer s.finish(t)
-	t.direct = false
 	err := ignorePause(t.received(t.buffer[:s.found]))
 	if s.ready.possible() {
 		for reads := 1; err == nil && reads < maxReads && t.filled && !t.mustPause(); reads++ {

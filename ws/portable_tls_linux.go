@@ -85,7 +85,6 @@ func (s *stream) decrypt() error {
 	t := turns.Get().(*turn)
 	s.begin(t)
 	defer s.finish(t)
-	t.direct = false
 	space := t.buffer
 	copy(space, s.first[:found])
 	for {

@@ -48,7 +48,6 @@ func (s *socket) open(e *Endpoint, t *turn, o *arrival) (again bool) {
 	err := s.watch() // before a handler waits for the rest of a message
 	s.onOpen(o.opener)
 	if err == nil && len(o.early) > 0 {
-		t.direct = false
 		err = ignorePause(t.received(o.early))
 	}
 	t.finish()

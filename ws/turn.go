@@ -49,7 +49,7 @@ const maxReads = 4
 
 // begin makes t the turn of c: replies are gathered from now on.
 func (t *turn) begin(c *conn) {
-	t.conn, t.err = c, nil
+	t.conn, t.err, t.direct = c, nil, false
 	if t.filled && len(t.buffer) < largeBufferSize {
 		t.resize(largeBufferSize)
 	}
