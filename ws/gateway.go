@@ -21,7 +21,7 @@ type Gateway struct {
 	mu       sync.Mutex // guards all below
 	started  bool
 	startErr error
-	stopped  bool
+	ended    chan struct{} // closed when Stop has ended; nil before it is called
 
 	stopWith sync.Once
 	plain    aerys.Host // serves the gateway as an http.Handler
@@ -168,33 +168,47 @@ func (e *Endpoint) takeOver(res *aerys.Response, o *arrival) error {
 func (g *Gateway) isStopped() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.stopped
+	return g.ended != nil
 }
 
 // enter announces a client, unless the gateway is stopped.
 func (g *Gateway) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.stopped {
-		g.endpoint.entering.Add(1)
+	if g.ended != nil {
+		return false
 	}
-	return !g.stopped
+	g.endpoint.entering.Add(1)
+	return true
 }
 
 // Stop calls OnStop, closes all clients with 1001 (RFC 6455 §7.4.1) and waits
 // for them, for Options.ClosePeriod or until ctx is done; then it drops them.
-// New handshakes get 503. The error is always nil: whoever is dropped is told to
+// New handshakes get 503. Called again it waits for the first call to return, or
+// until ctx is done. The error is always nil: whoever is dropped is told to
 // OnClose.
 func (g *Gateway) Stop(ctx context.Context) error {
 	g.mu.Lock()
-	if g.stopped || !g.started || g.startErr != nil {
-		g.stopped = true
-		g.mu.Unlock()
-		return nil
+	ended, running := g.ended, g.started && g.startErr == nil
+	if ended == nil {
+		g.ended = make(chan struct{})
+		defer close(g.ended)
 	}
-	g.stopped = true
 	g.mu.Unlock()
-	e := &g.endpoint
+	switch {
+	case ended != nil:
+		select {
+		case <-ended:
+		case <-ctx.Done():
+		}
+	case running:
+		g.endpoint.stop(ctx)
+	}
+	return nil
+}
+
+// stop is Gateway.Stop for an endpoint that runs.
+func (e *Endpoint) stop(ctx context.Context) {
 	e.entering.Wait()
 	e.application.stop()
 	e.flushFeed()
@@ -208,7 +222,6 @@ func (g *Gateway) Stop(ctx context.Context) error {
 		e.gone(dropping)
 	}
 	e.engine.stop()
-	return nil
 }
 
 // dropPeriod bounds how long Stop waits for OnClose of the clients that it

@@ -92,9 +92,7 @@ func TestStopDropsClients(t *testing.T) {
 				if took := time.Since(began); took > patience/2 {
 					t.Errorf("Stop took %v", took)
 				}
-				if n := s.Len(); n != 0 {
-					t.Errorf("%d clients are left", n)
-				}
+				s.expectNobody(t)
 				silent.expectClose(1001)
 				silent.expectEOF()
 				silent.expectEnd(1001, "server stops")
@@ -121,9 +119,35 @@ func testStopAndHandler(t *testing.T, at setting) {
 	}
 	release()
 	p.expectEnd(1001, "server stops")
-	for s.Len() > 0 { // the client is known until OnClose has returned
-		time.Sleep(pollPeriod)
+	s.expectNobody(t) // the client is known until OnClose has returned
+}
+
+// Who calls Stop again waits for the first call, or for as long as there is time.
+func TestStopAgain(t *testing.T) {
+	t.Parallel()
+	stopping, release := make(chan struct{}), make(chan struct{})
+	s := serve(t, waitings[0], &recorder{onStop: func() { close(stopping); <-release }}, ws.Options{})
+	s.dial(t).id()
+	returned := make(chan string, 2)
+	stop := func(name string) {
+		s.gateway.Stop(t.Context())
+		returned <- name
 	}
+	go stop("first")
+	<-stopping
+	go stop("second")
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.gateway.Stop(impatient)
+	select {
+	case name := <-returned:
+		t.Errorf("the %s call has returned while OnStop runs", name)
+	default:
+	}
+	close(release)
+	<-returned
+	<-returned
+	s.expectNobody(t)
 }
 
 // Handshakes are answered with 503 from the moment when Stop is called.
