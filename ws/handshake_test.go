@@ -356,7 +356,7 @@ func TestSwitchFields(t *testing.T) {
 func TestHalfOpen(t *testing.T) {
 	t.Parallel()
 	at := byHost
-	at.options.ConnectionTimeout = 150 * time.Millisecond
+	at.options.ConnectionTimeout = time.Second
 	s := serve(t, at, &recorder{}, ws.Options{})
 	witness := s.dial(t)
 	for _, sends := range []string{"", "GET /chat", upgrade()[:90], strings.Repeat("G", 4000)} {
