@@ -112,9 +112,9 @@ func (f *Files) read(r *representation) (*kept, error) {
 	case n < len(body):
 		return nil, err
 	case r.compressible() && !f.options.DisableCompression:
-		return newKept(body, r.compress(body)), nil
+		return newKept(body, r.compress(body)).withFile(), nil
 	}
-	return newKept(body, nil), nil
+	return newKept(body, nil).withFile(), nil
 }
 
 // unchanged reports whether the file is what it was.
@@ -163,18 +163,17 @@ func (c content) send(w http.ResponseWriter, r *http.Request, part byteRange) {
 // sendAhead sends a part and leaves the file's position behind it. The kernel
 // does that, where it and w can.
 func (c content) sendAhead(w http.ResponseWriter, r *http.Request, part byteRange) (err error) {
-	seeker, ok := c.file.(io.Seeker)
-	if file, isFile := c.file.(*os.File); isFile && part.length >= fileFrom {
+	if file, ok := c.file.(*os.File); ok && part.length >= fileFrom {
 		if response := kernelSends(w, r); response != nil {
-			_, err = response.ReadFrom(io.NewSectionReader(file, part.start, part.length))
-			part = byteRange{part.start + part.length, 0}
+			if _, err = response.ReadFrom(io.NewSectionReader(file, part.start, part.length)); err == nil {
+				_, err = file.Seek(part.start+part.length, io.SeekStart)
+			}
+			return err
 		}
 	}
-	if ok && err == nil {
-		_, err = seeker.Seek(part.start, io.SeekStart)
+	if seeker, ok := c.file.(io.Seeker); ok {
+		seeker.Seek(part.start, io.SeekStart) // where it fails, reading does
 	}
-	if err == nil {
-		_, err = io.CopyN(w, c.file, part.length)
-	}
+	_, err = io.CopyN(w, c.file, part.length)
 	return err
 }

@@ -23,12 +23,17 @@ type kept struct {
 // instead of bytes to copy: a copy of 100 KiB takes twice as long.
 const fileFrom = 32 << 10
 
-// newKept keeps a body that will be sent many times.
+// newKept keeps a body, of which whoever calls is the first user.
 func newKept(body []byte, compressed *representation) *kept {
 	k := &kept{body: body, compressed: compressed}
 	k.users.Store(1)
-	if runtime.GOOS == "linux" && len(body) >= fileFrom {
-		k.file = nameless(body)
+	return k
+}
+
+// withFile adds a file to a body that will be sent many times.
+func (k *kept) withFile() *kept {
+	if runtime.GOOS == "linux" && len(k.body) >= fileFrom {
+		k.file = nameless(k.body)
 	}
 	return k
 }

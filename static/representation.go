@@ -59,9 +59,7 @@ func (f *Files) describe(name, typeName, coding string) (*representation, error)
 // made returns a representation that is no file.
 func made(body []byte, contentType, coding string, modified time.Time) *representation {
 	r := &representation{stamp: stamp{size: int64(len(body))}, modified: modified, etag: contentTag(body)}
-	k := &kept{body: body}
-	k.users.Store(1)
-	r.kept.Store(k)
+	r.kept.Store(newKept(body, nil))
 	r.prepare(contentType, coding)
 	return r
 }
@@ -139,6 +137,6 @@ func (r *representation) compress(body []byte) *representation {
 		return nil
 	}
 	small := made(bytes.Clone(buffer.Bytes()), r.contentType[0], "gzip", r.modified)
-	small.kept.Store(newKept(small.kept.Load().body, nil))
+	small.kept.Load().withFile()
 	return small
 }

@@ -16,13 +16,15 @@ func (*engine) stop() {}
 func isSocket(net.Conn) bool { return false }
 
 // watched is nothing that the engine could wait for.
-type watched struct{ closed bool }
+type watched struct{}
 
 func (*watched) init(*Endpoint, net.Conn) {}
 
 func (*watched) possible() bool { return false }
 
 func (*watched) interrupt() {}
+
+func (*watched) forget() {}
 
 func (*stream) watch() error { return nil }
 

@@ -74,22 +74,27 @@ func (s *stream) goOn(err error) {
 	if err == nil {
 		err = s.waitForTurn()
 	}
-	switch {
-	case err != nil:
-	case s.tls.possible():
-		err = s.watch()
-	default:
-		go s.waiter()
+	if err == nil {
+		err = s.waitElsewhere()
 	}
 	if err == nil {
 		return
 	}
 	s.end()
 	s.mu.Lock() // whoever writes under it is done
-	s.tls.closed = true
+	s.tls.forget()
 	s.net.Close()
 	s.mu.Unlock()
 	s.release()
+}
+
+// waitElsewhere has the stream served again when there is something to read.
+func (s *stream) waitElsewhere() error {
+	if s.tls.possible() {
+		return s.watch()
+	}
+	go s.waiter()
+	return nil
 }
 
 // deal is a turn.

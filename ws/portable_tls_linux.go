@@ -65,6 +65,9 @@ func (w *watched) interrupt() {
 	}
 }
 
+// forget leaves the descriptor to whoever gets its number next. conn.mu is held.
+func (w *watched) forget() { w.closed = true }
+
 // decrypt is a turn of a stream whose socket has something to read, or of which
 // TLS holds something back. It waits for two bytes at most: they may be of a
 // record that has not come as a whole, and until it has nobody is to hold a

@@ -29,37 +29,9 @@ func dial(p *process, path string, number int) (*websocket.Conn, error) {
 
 // idle tells what a connection costs that echoed one message and then rests.
 func (l *load) idle() figures {
-	echoes := make(chan error, 3*l.conns) // of one message, or the end of a connection
-	open := func(number int) *websocket.Conn {
-		c, err := dial(l.process, fmt.Sprintf("%s?size=%d", l.path, l.size), number)
-		if err != nil {
-			echoes <- err
-			return nil
-		}
-		go func() {
-			for err := error(nil); err == nil; echoes <- err {
-				var payload []byte
-				if _, payload, err = c.ReadMessage(); err == nil { // answers pings, too
-					err = l.wire.check(payload, 0, 0)
-				}
-			}
-		}()
-		c.WriteMessage(websocket.BinaryMessage, l.wire.payload)
-		return c
-	}
-	await := func(n int) {
-		for range n {
-			select {
-			case err := <-echoes:
-				must(err)
-			case <-time.After(stall):
-				panic(fault{fmt.Errorf("nothing received for %v", stall)})
-			}
-		}
-	}
-
-	first := open(l.conns) // one more lets the server set itself up
-	await(1)
+	r := &resting{l, make(chan error, 3*l.conns)}
+	first := r.open(l.conns) // one more lets the server set itself up
+	r.await(1)
 	defer first.Close()
 	time.Sleep(l.duration / 2)
 	before := l.rss()
@@ -76,17 +48,54 @@ func (l *load) idle() figures {
 	for from := range 256 { // at once
 		opened.Go(func() {
 			for i := from; i < l.conns; i += 256 {
-				idlers[i] = open(i)
+				idlers[i] = r.open(i)
 			}
 		})
 	}
-	await(l.conns)
+	r.await(l.conns)
 	opened.Wait()
 	time.Sleep(6 * l.duration)
 	f := figures{rssEach: (l.rss() - before) / float64(l.conns)}
 	for i := 0; i < l.conns; i += 100 {
 		idlers[i].WriteMessage(websocket.BinaryMessage, l.wire.payload)
 	}
-	await((l.conns + 99) / 100)
+	r.await((l.conns + 99) / 100)
 	return f
+}
+
+// resting are connections that rest once they have echoed.
+type resting struct {
+	*load
+	echoes chan error // of one message, or the end of a connection
+}
+
+// open connects and sends a message.
+func (r *resting) open(number int) *websocket.Conn {
+	c, err := dial(r.process, fmt.Sprintf("%s?size=%d", r.path, r.size), number)
+	if err != nil {
+		r.echoes <- err
+		return nil
+	}
+	go func() {
+		for err := error(nil); err == nil; r.echoes <- err {
+			var payload []byte
+			if _, payload, err = c.ReadMessage(); err == nil { // answers pings, too
+				err = r.wire.check(payload, 0, 0)
+			}
+		}
+	}()
+	c.WriteMessage(websocket.BinaryMessage, r.wire.payload)
+	return c
+}
+
+// await waits for n echoes.
+func (r *resting) await(n int) {
+	for range n {
+		select {
+		case err := <-r.echoes:
+			must(err)
+		case <-time.After(stall):
+			panic(fault{fmt.Errorf("nothing received for %v", stall)})
+		}
+	}
 }
