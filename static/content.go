@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"reflect"
 	"time"
 )
 
@@ -27,21 +26,6 @@ func stampOf(info fs.FileInfo) stamp {
 		s.modified = modified.UnixNano()
 	}
 	return s
-}
-
-// inode returns the file's number, or 0 where there is none. Every Unix has a
-// Stat_t of its own; reading it by reflection, when the file system is asked,
-// spares a build tag for each.
-func inode(info fs.FileInfo) uint64 {
-	status := reflect.Indirect(reflect.ValueOf(info.Sys()))
-	if status.Kind() != reflect.Struct {
-		return 0
-	}
-	field := status.FieldByName("Ino")
-	if !field.IsValid() || !field.CanUint() {
-		return 0
-	}
-	return field.Uint()
 }
 
 // recent reports whether a write right now might leave the stamp as it is:

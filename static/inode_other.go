@@ -1,0 +1,8 @@
+//go:build !(unix || js || wasip1)
+
+package static
+
+import "io/fs"
+
+// inode returns 0: files have no number here.
+func inode(fs.FileInfo) uint64 { return 0 }
