@@ -71,7 +71,7 @@ const (
 // extra is what few conns need.
 type extra struct {
 	stream *Writer        // of a message that is being sent piece by piece
-	topics []subscription //
+	topics []subscription // what it is subscribed to
 	window *slidingWindow // what the client's messages may refer to (RFC 7692 §7.1.1)
 	wake   chan struct{}  // for a handler that waits for bytes
 
