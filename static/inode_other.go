@@ -4,5 +4,5 @@ package static
 
 import "io/fs"
 
-// inode returns 0: files have no number here.
+// inode returns 0: what the system tells of a file has no number here.
 func inode(fs.FileInfo) uint64 { return 0 }
