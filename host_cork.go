@@ -2,6 +2,7 @@ package aerys
 
 import (
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -85,14 +86,34 @@ func (c *connection) readCorked(r io.Reader) (int64, error) {
 	head := c.cork.held
 	c.cork.held = head[:0]
 	c.all.sent.Add(int64(len(head)))
-	if section, ok := r.(*io.SectionReader); ok {
+	if section, length := sectionOf(r); section != nil {
 		outer, _, _ := section.Outer()
 		if file, ok := outer.(*os.File); ok {
-			return c.cork.files.sendFile(c, head, section, file)
+			n, err := c.cork.files.sendFile(c, head, section, file, length)
+			if limited, ok := r.(*io.LimitedReader); ok {
+				limited.N -= n
+			}
+			return n, err
 		}
 	}
 	if _, err := c.Conn.Write(head); err != nil {
 		return 0, err
 	}
 	return io.Copy(c.Conn, r)
+}
+
+// sectionOf returns the section that r reads, and how much of it r does; nil if
+// it reads something else. An io.LimitedReader reads some of what its section
+// has, so the rest is about to follow.
+func sectionOf(r io.Reader) (section *io.SectionReader, length int64) {
+	length = math.MaxInt64
+	if limited, ok := r.(*io.LimitedReader); ok {
+		r, length = limited.R, limited.N
+	}
+	section, ok := r.(*io.SectionReader)
+	if !ok {
+		return nil, 0
+	}
+	position, _ := section.Seek(0, io.SeekCurrent)
+	return section, max(0, min(length, section.Size()-position))
 }

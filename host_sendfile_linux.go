@@ -13,12 +13,15 @@ type transmission struct {
 	head        []byte
 	from        int // descriptor
 	offset, end int64
+	pipe        *pipe // that long parts take, if there is one
+	more        bool  // follows behind end, at once
 	err         error
 	step        func(uintptr) bool // send, bound once
 }
 
-// sendFile sends head and what is left of a section of file.
-func (t *transmission) sendFile(c *connection, head []byte, section *io.SectionReader, file *os.File) (int64, error) {
+// sendFile sends head and the next length bytes of a section of file. If the
+// section is longer, a last packet that is not full may wait for the rest.
+func (t *transmission) sendFile(c *connection, head []byte, section *io.SectionReader, file *os.File, length int64) (int64, error) {
 	conn, err := c.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -28,14 +31,22 @@ func (t *transmission) sendFile(c *connection, head []byte, section *io.SectionR
 	}
 	_, base, size := section.Outer()
 	position, _ := section.Seek(0, io.SeekCurrent)
-	t.head, t.from, t.offset, t.end = head, int(file.Fd()), base+position, base+size
+	start := base + position
+	t.head, t.from, t.offset, t.end, t.more = head, int(file.Fd()), start, start+length, position+length < size
+	if length >= pipeFrom {
+		t.pipe = takePipe()
+	}
 	err = conn.Write(t.step)
 	runtime.KeepAlive(file)
 	if err == nil {
 		err = t.err
 	}
-	t.head, t.err = nil, nil
-	return t.offset - base - position, err
+	if t.pipe != nil {
+		t.pipe.leave()
+	}
+	t.head, t.pipe, t.err = nil, nil, nil
+	section.Seek(t.offset-base, io.SeekStart)
+	return t.offset - start, err
 }
 
 // send sends what the socket takes, and reports whether that is all.
@@ -61,10 +72,20 @@ func (t *transmission) sendHead(to int) error {
 // sendBody sends the file to its end, or to where it ends now.
 func (t *transmission) sendBody(to int) error {
 	for t.offset < t.end {
-		n, err := syscall.Sendfile(to, t.from, &t.offset, int(min(t.end-t.offset, 1<<30)))
+		n, err := t.sendPart(to)
 		if err != nil && err != syscall.EINTR || err == nil && n == 0 {
 			return err
 		}
 	}
 	return nil
+}
+
+// sendPart sends some of the file, and moves offset.
+func (t *transmission) sendPart(to int) (n int, err error) {
+	if t.pipe == nil {
+		return syscall.Sendfile(to, t.from, &t.offset, int(min(t.end-t.offset, 1<<30)))
+	}
+	n, err = t.pipe.send(to, t.from, t.offset, t.end-t.offset, t.more)
+	t.offset += int64(max(n, 0))
+	return n, err
 }

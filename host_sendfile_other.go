@@ -9,10 +9,10 @@ import (
 
 type transmission struct{}
 
-// sendFile sends head and what is left of a section of file.
-func (*transmission) sendFile(c *connection, head []byte, section *io.SectionReader, _ *os.File) (int64, error) {
+// sendFile sends head and the next length bytes of a section.
+func (*transmission) sendFile(c *connection, head []byte, section *io.SectionReader, _ *os.File, length int64) (int64, error) {
 	if _, err := c.Conn.Write(head); err != nil {
 		return 0, err
 	}
-	return io.Copy(c.Conn, section)
+	return io.CopyN(c.Conn, section, length)
 }

@@ -80,8 +80,9 @@ func bodyAllowed(status int) bool {
 
 // ReadFrom writes what source has to the body. An *os.File whose Content-Length
 // is set, or that exceeds OutputBufferSize, is sent by the kernel, unless it is
-// filtered or compressed; on Linux, an *io.SectionReader of one as well, which
-// may be shared by many responses.
+// filtered or compressed; on Linux, an *io.SectionReader of one as well, whose
+// file may be shared by many responses. Of an *io.LimitedReader of such a
+// section, the end may leave with what is written next.
 func (r *Response) ReadFrom(source io.Reader) (n int64, err error) {
 	writer := struct{ io.Writer }{r}
 	if r.handshake || !bodyAllowed(r.status) {
@@ -106,8 +107,8 @@ func (r *Response) ReadFrom(source io.Reader) (n int64, err error) {
 
 // copy is ReadFrom once the header was written to net/http.
 func (r *Response) copy(source io.Reader) (n int64, err error) {
-	if section, ok := source.(*io.SectionReader); ok {
-		if c := corked(r.exchange.request.Request, section.Size()); c != nil {
+	if section, length := sectionOf(source); section != nil {
+		if c := corked(r.exchange.request.Request, length); c != nil {
 			defer c.uncork(&err)
 			// The header goes ahead, to the cork, or net/http would read 512
 			// bytes to guess what they are.

@@ -1,7 +1,6 @@
 package static
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -133,31 +132,26 @@ func (c content) send(w http.ResponseWriter, r *http.Request, part byteRange) {
 	if part.length == 0 {
 		return
 	}
-	err := c.sendAhead(w, r, byteRange{part.start, part.length - 1})
-	var last bytes.Buffer
+	body := c.reader(w, r, part)
+	_, err := io.CopyN(w, body, part.length-1)
+	var last [1]byte
 	if err == nil {
-		_, err = io.CopyN(&last, c.file, 1)
+		_, err = io.ReadFull(body, last[:])
 	}
 	if err != nil || !c.unchanged() {
 		panic(http.ErrAbortHandler)
 	}
-	w.Write(last.Bytes())
+	w.Write(last[:])
 }
 
-// sendAhead sends a part and leaves the file's position behind it. The kernel
-// does that, where it and w can.
-func (c content) sendAhead(w http.ResponseWriter, r *http.Request, part byteRange) (err error) {
-	if file, ok := c.file.(*os.File); ok && part.length >= fileFrom {
-		if response := kernelSends(w, r); response != nil {
-			if _, err = response.ReadFrom(io.NewSectionReader(file, part.start, part.length)); err == nil {
-				_, err = file.Seek(part.start+part.length, io.SeekStart)
-			}
-			return err
-		}
+// reader returns what reads a part, in the way that has the kernel send it
+// where it and w can.
+func (c content) reader(w http.ResponseWriter, r *http.Request, part byteRange) io.Reader {
+	if file, ok := c.file.(*os.File); ok && part.length >= fileFrom && kernelSends(w, r) != nil {
+		return io.NewSectionReader(file, part.start, part.length)
 	}
 	if seeker, ok := c.file.(io.Seeker); ok {
 		seeker.Seek(part.start, io.SeekStart) // where it fails, reading does
 	}
-	_, err = io.CopyN(w, c.file, part.length)
-	return err
+	return c.file
 }
