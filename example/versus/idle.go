@@ -27,6 +27,10 @@ func dial(p *process, path string, number int) (*websocket.Conn, error) {
 	return c, err
 }
 
+// atOnce is how many idle connections are opened at a time: few, so that what is
+// measured is what they cost at rest, and not what a rush leaves behind.
+const atOnce = 16
+
 // idle tells what a connection costs that echoed one message and then rests.
 func (l *load) idle() figures {
 	r := &resting{l, make(chan error, 3*l.conns)}
@@ -45,9 +49,9 @@ func (l *load) idle() figures {
 			}
 		}
 	}()
-	for from := range 256 { // at once
+	for from := range atOnce {
 		opened.Go(func() {
-			for i := from; i < l.conns; i += 256 {
+			for i := from; i < l.conns; i += atOnce {
 				idlers[i] = r.open(i)
 			}
 		})
