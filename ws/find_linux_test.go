@@ -3,6 +3,8 @@ package ws
 import (
 	"syscall"
 	"testing"
+
+	"aerys/ws/frame"
 )
 
 // An event that was on its way while its socket was closed, and its descriptor
@@ -73,6 +75,48 @@ func TestFullPipeTakesTurns(t *testing.T) {
 	}
 	if bytes != sent || turns < 2 {
 		t.Errorf("received %d bytes of %d in %d turns", bytes, sent, turns)
+	}
+}
+
+// Of a large frame that comes fast epoll tells when there is much of it, of a slow
+// one, and of all else, at once.
+func TestMuchIsAwaited(t *testing.T) {
+	const size = 200_000
+	header := frame.AppendHeader(nil, frame.Header{Fin: true, Opcode: frame.Binary, Masked: true, Length: size})
+	messages := 0
+	e := newEndpoint(&functions{onData: func(_ ClientID, m *Message) {
+		if p, err := m.Bytes(); len(p) != size || err != nil {
+			t.Errorf("%d bytes, %v", len(p), err)
+		}
+		messages++
+	}}, Options{AutoFrameSize: size})
+	if e.engine.fd, e.engine.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); e.engine.err != nil {
+		t.Fatal(e.engine.err)
+	}
+	defer syscall.Close(e.engine.fd)
+	s, peer := watchedSocket(t, e)
+	defer syscall.Close(peer)
+	syscall.Read(int(s.fd), make([]byte, 1))
+	turn := turns.New().(*turn)
+	send := func(what string, wire []byte, much bool) {
+		if n, err := syscall.Write(peer, wire); n < len(wire) {
+			t.Fatalf("%s: sent %d bytes, %v", what, n, err)
+		}
+		s.run(turn)
+		if least, err := syscall.GetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT); least > 1 != much || err != nil {
+			t.Errorf("%s: %d bytes are awaited, %v", what, least, err)
+		}
+	}
+	for range 2 {
+		send("a little", append(header[:len(header):len(header)], make([]byte, 1000)...), false)
+		send("much", make([]byte, 60_000), true)
+		send("little again", make([]byte, 1000), false)
+		send("much again", make([]byte, 60_000), true)
+		send("and again", make([]byte, 60_000), false) // too few are missing to wait for
+		send("the rest", make([]byte, size-182_000), false)
+	}
+	if messages != 2 {
+		t.Errorf("%d messages of 2", messages)
 	}
 }
 

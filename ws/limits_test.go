@@ -92,6 +92,8 @@ func TestTimeLimits(t *testing.T) {
 		"QueuedPingLimit":                     testUnansweredPings,
 		"HeartbeatPeriod":                     testAnsweredPings,
 		"HeartbeatPeriod and a slow handler":  testSlowHandler,
+		"a long frame that comes slowly":      testSlowFrame,
+		"the same, to a handler that waits":   testSlowFrameToHandler,
 		"MaxFramesPerSecond":                  testFrameRate,
 		"MaxFramesPerSecond within a message": testFrameRateWithinMessage,
 		"MaxFramesPerSecond and order":        testFrameRateAndOrder,
@@ -118,6 +120,41 @@ func (p *peer) readPing() (answer []byte) {
 
 // heartbeat are the options of tests that count pings.
 var heartbeat = ws.Options{HeartbeatPeriod: time.Second, QueuedPingLimit: 2}
+
+// A client that sent much of a frame at once, and then sends little, is read all
+// the same, be it the engine or a handler that waits for the rest, and is not taken
+// for dead.
+func testSlowFrame(t *testing.T, at setting)          { testSlow(t, at, 1<<20) }
+func testSlowFrameToHandler(t *testing.T, at setting) { testSlow(t, at, streaming) }
+
+func testSlow(t *testing.T, at setting, gather int) {
+	const size = 1 << 20
+	got := make(chan int, 1)
+	options := unlimited
+	options.AutoFrameSize, options.HeartbeatPeriod, options.QueuedPingLimit = gather, 5*time.Second, 1
+	s := serve(t, at, &recorder{onData: func(_ ws.ClientID, m *ws.Message) {
+		p, _ := m.Bytes()
+		got <- len(p)
+	}}, options)
+	p := s.dial(t)
+	wire := binary(filler(size))
+	p.write(wire[:size/2])
+	p.awaitRead()
+	for from := size / 2; from < size/2+5000; from += 1000 {
+		p.write(wire[from:][:1000])
+		p.awaitRead()
+	}
+	p.write(wire[size/2+5000:])
+	select {
+	case n := <-got:
+		if n != size {
+			t.Errorf("got %d bytes", n)
+		}
+	case <-time.After(patience):
+		t.Fatal("the message does not come")
+	}
+	p.leave()
+}
 
 // A client that answers no ping is closed after QueuedPingLimit of them.
 func testUnansweredPings(t *testing.T, at setting) {

@@ -181,7 +181,9 @@ func (e *Endpoint) rest() {
 	e.flushFeed()
 }
 
-func (s *stream) read(p []byte) (int, error) { return s.net.Read(p) }
+func (s *stream) read(p []byte, _ int) (int, error) { return s.net.Read(p) }
+
+func (s *stream) hurry() {} // read waits for few
 
 func (s *stream) tryWrite(p []byte) (int, error) { return s.ready.tryWrite(p) }
 

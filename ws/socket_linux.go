@@ -22,6 +22,7 @@ const (
 	pending              // there may be bytes that were not there when it last read
 	hangup               // the client has ended its direction, or all is lost: read to the end
 	parked               // who runs it waits for bytes
+	patient              // for many: epoll says nothing of fewer
 	blocked              // the socket was full: send when it is writable
 	drained              // the client's close frame came, and all that it sent was read
 	finished             // and nothing is left to be sent: close the socket
@@ -136,7 +137,6 @@ func (s *socket) readAll(t *turn) error {
 		if t.mustPause() {
 			return errPaused
 		}
-		before := s.state.And(^uint32(pending))
 		space := t.space()
 		n, err := s.readNow(space)
 		if err == nil {
@@ -145,7 +145,7 @@ func (s *socket) readAll(t *turn) error {
 		switch {
 		case err != nil && err != syscall.EAGAIN:
 			return err
-		case err == syscall.EAGAIN, n < len(space) && before&hangup == 0:
+		case err == syscall.EAGAIN, n < len(space) && s.state.Load()&hangup == 0:
 			if t.mustPause() { // there may be a stash
 				return errPaused
 			}
@@ -155,6 +155,7 @@ func (s *socket) readAll(t *turn) error {
 			if s.deaf && s.peerIsDone() {
 				s.state.Or(drained)
 			}
+			s.await(t.missing())
 			return nil
 		}
 	}
@@ -174,37 +175,79 @@ func (s *socket) settle() bool {
 	}
 }
 
-// readNow reads what is there. The error is syscall.EAGAIN if nothing is.
+// readNow reads what is there. The error is syscall.EAGAIN if nothing is. There
+// may be more, and no other edge for it, when p was filled or the client has
+// ended its direction.
 func (s *socket) readNow(p []byte) (int, error) {
+	before := s.state.And(^uint32(pending))
 	n, err := ignoringEINTR(syscall.Read, int(s.fd), p)
 	if n == 0 && err == nil {
 		err = io.EOF
+	}
+	if n == len(p) || n > 0 && before&hangup != 0 {
+		s.state.Or(pending)
 	}
 	return max(n, 0), err
 }
 
 // read waits for bytes, for a handler that wants more of a message.
-func (s *socket) read(p []byte) (int, error) {
+func (s *socket) read(p []byte, least int) (int, error) {
 	wake := s.waker()
 	for {
-		before := s.state.And(^uint32(pending))
-		n, err := s.readNow(p)
-		if n == len(p) || n > 0 && before&hangup != 0 {
-			s.state.Or(pending) // there may be more, and no other edge for it
-		}
-		if err != syscall.EAGAIN {
-			return n, err
-		}
-		for {
-			old := s.state.Load()
-			if old&pending != 0 {
-				break
-			}
-			if s.state.CompareAndSwap(old, old|parked) {
-				<-wake
-				break
+		if s.state.Load()&pending != 0 {
+			if n, err := s.readNow(p); err != syscall.EAGAIN {
+				return n, err
 			}
 		}
+		s.await(least)
+		if s.park() {
+			<-wake
+		}
+		s.hurry()
+	}
+}
+
+// park notes that whoever runs the socket waits to be woken, unless there may
+// be something to read.
+func (s *socket) park() bool {
+	for {
+		old := s.state.Load()
+		if old&pending != 0 {
+			return false
+		}
+		if s.state.CompareAndSwap(old, old|parked) {
+			return true
+		}
+	}
+}
+
+// fewBytes is less than it pays to wait for, manyBytes is enough to read at a
+// time.
+const (
+	fewBytes  = 32 << 10
+	manyBytes = 512 << 10
+)
+
+// await has epoll say nothing before many bytes are there, if least is many: a
+// large message is read in few pieces. They are no more than the kernel will
+// keep, headers of small packets included.
+func (s *socket) await(least int) {
+	if least < fewBytes {
+		s.hurry()
+		return
+	}
+	room, err := syscall.GetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+	if least = min(least, room/4, manyBytes); err != nil || least < fewBytes {
+		return
+	}
+	syscall.SetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, least)
+	s.state.Or(patient) // only now, or a sweep could be too early
+}
+
+// hurry has epoll tell of anything again, and of what there is.
+func (s *socket) hurry() {
+	if s.state.Load()&patient != 0 && s.state.And(^uint32(patient))&patient != 0 && s.fd >= 0 {
+		syscall.SetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, 1)
 	}
 }
 

@@ -168,6 +168,9 @@ func (c *conn) sweep(newMinute bool) {
 		c.activity = listening
 		c.transport.resume()
 	}
+	if c.lastRead != now {
+		c.transport.hurry() // what comes slowly comes nevertheless
+	}
 	c.checkWriting(now)
 	c.beat(now)
 }

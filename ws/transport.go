@@ -5,8 +5,13 @@ import "sync"
 // transport is how an engine moves a conn's bytes. A conn does not know which
 // engine it is on.
 type transport interface {
-	// read waits for bytes. Only the goroutine that runs the conn calls it.
-	read(p []byte) (int, error)
+	// read waits for bytes. It need not look for any before there are least,
+	// or before hurry is called. Only the goroutine that runs the conn calls it.
+	read(p []byte, least int) (int, error)
+
+	// hurry makes a read that waits for many bytes return with what there is.
+	// conn.mu is held.
+	hurry()
 
 	// tryWrite sends what can be sent without waiting. conn.mu is held.
 	tryWrite(p []byte) (int, error)

@@ -19,7 +19,7 @@ type pipe struct {
 	watch   func(*turn, int) // called after each read
 }
 
-func (p *pipe) read(b []byte) (int, error) {
+func (p *pipe) read(b []byte, _ int) (int, error) {
 	if len(p.pieces) == 0 {
 		return 0, io.EOF
 	}
@@ -50,6 +50,7 @@ func (p *pipe) full()       {}
 func (p *pipe) closeWrite() { p.shut = true }
 func (p *pipe) interrupt()  { p.shut = true }
 func (p *pipe) resume()     {}
+func (p *pipe) hurry()      {}
 
 // openPipe makes a pipe a client of e, whose handshake is over.
 func openPipe(e *Endpoint, p *pipe, deflate deflateParams) *pipe {
@@ -68,7 +69,7 @@ func (p *pipe) run() {
 		if err = ignorePause(t.resume()); err == nil && !t.mustPause() {
 			space := t.space()
 			var n int
-			if n, err = p.read(space); err == nil {
+			if n, err = p.read(space, 1); err == nil {
 				err = ignorePause(t.received(space[:n]))
 			}
 			if p.watch != nil {

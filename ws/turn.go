@@ -19,6 +19,7 @@ type turn struct {
 	rest    []byte  // of it, what is not parsed yet
 	filled  bool    // a read has filled the buffer
 	direct  bool    // the read goes to where its message is gathered
+	brought int     // bytes, by the last read
 	read    Traffic // counted since it was last added to conn.traffic
 	frames  int64   // that may be read before the client pauses
 	bytes   int64   // likewise
@@ -49,7 +50,7 @@ const maxReads = 4
 
 // begin makes t the turn of c: replies are gathered from now on.
 func (t *turn) begin(c *conn) {
-	t.conn, t.err, t.direct = c, nil, false
+	t.conn, t.err, t.direct, t.brought = c, nil, false, 0
 	if t.filled && len(t.buffer) < largeBufferSize {
 		t.resize(largeBufferSize)
 	}
@@ -113,6 +114,23 @@ func (t *turn) space() []byte {
 	return free[:min(in.remaining, int64(len(free)))]
 }
 
+// missing is how many bytes of a frame have to come before a handler is called.
+func (t *turn) missing() int {
+	if t.in.gathered == nil || t.in.skip {
+		return 1
+	}
+	return t.atOnce(min(t.in.remaining, int64(t.conn.endpoint.options.AutoFrameSize-len(t.in.gathered))))
+}
+
+// atOnce is how many of n bytes are worth waiting for: one, if the client sends
+// slowly.
+func (t *turn) atOnce(n int64) int {
+	if t.brought < bufferSize {
+		return 1
+	}
+	return int(n)
+}
+
 // received deals with what a read put into space. The error says that no more
 // is to be read, or not now (errPaused).
 func (t *turn) received(p []byte) error {
@@ -135,6 +153,9 @@ func (t *turn) received(p []byte) error {
 }
 
 func (t *turn) count(n int) {
+	if n > 0 {
+		t.brought = n
+	}
 	t.read.BytesRead += uint64(n)
 	t.bytes -= int64(n)
 }
@@ -237,7 +258,7 @@ func (t *turn) await() (piece []byte, err error) {
 		case err != nil:
 			t.failed(err)
 		default:
-			t.rest = t.wait(t.buffer)
+			t.rest = t.wait(t.buffer, 1)
 		}
 	}
 	return nil, t.conn.closeError()
@@ -261,7 +282,7 @@ func (t *turn) gather() error {
 			if t.mustPause() {
 				t.pause()
 			}
-			p := t.wait(space)
+			p := t.wait(space, t.atOnce(int64(len(space))))
 			in.gathered = in.gathered[:len(in.gathered)+len(p)]
 			if err := t.take(p); err != nil {
 				t.failed(err)
@@ -280,11 +301,12 @@ func (t *turn) gather() error {
 	return nil
 }
 
-// wait reads into p, after sending what was gathered.
-func (t *turn) wait(p []byte) []byte {
+// wait reads into p, after sending what was gathered. Less than least bytes are
+// of no use.
+func (t *turn) wait(p []byte, least int) []byte {
 	t.publish(listening)
 	defer t.publish(handling)
-	n, err := t.conn.transport.read(p)
+	n, err := t.conn.transport.read(p, least)
 	t.count(n)
 	if n == 0 && err == nil {
 		err = io.ErrUnexpectedEOF
