@@ -232,12 +232,12 @@ const (
 // large message is read in few pieces. They are no more than the kernel will
 // keep, headers of small packets included.
 func (s *socket) await(least int) {
+	if least >= fewBytes {
+		room, _ := syscall.GetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+		least = min(least, room/4, manyBytes)
+	}
 	if least < fewBytes {
 		s.hurry()
-		return
-	}
-	room, err := syscall.GetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
-	if least = min(least, room/4, manyBytes); err != nil || least < fewBytes {
 		return
 	}
 	syscall.SetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, least)
