@@ -43,8 +43,8 @@ type comparison struct {
 	duration time.Duration
 	names    []string // of the servers
 	pinned   bool
-	tests    []string           // names of the cases
-	values   map[cell][]float64 // of the rounds
+	tests    []string                 // names of the cases
+	values   map[cell]map[int]float64 // by round
 	faults   []string
 }
 
@@ -52,7 +52,7 @@ type comparison struct {
 type cell struct{ figure, test, server string }
 
 func compare() {
-	c := comparison{values: map[cell][]float64{}}
+	c := comparison{values: map[cell]map[int]float64{}}
 	flag.IntVar(&c.rounds, "rounds", 5, "rounds, of which the table shows medians; idle cases take three at most")
 	flag.DurationVar(&c.duration, "duration", 2*time.Second, "time to measure in a round; idle connections rest six times as long")
 	only := flag.String("only", "", "only cases with this in their names")
@@ -110,7 +110,10 @@ func (c *comparison) round(test testCase, round int) {
 		}
 		for figure, value := range found {
 			at := cell{figure, test.name, name}
-			c.values[at] = append(c.values[at], value)
+			if c.values[at] == nil {
+				c.values[at] = map[int]float64{}
+			}
+			c.values[at][round] = value
 		}
 	}
 }

@@ -53,7 +53,9 @@ type aerysServer struct {
 }
 
 func (a aerysServer) serve(addr string) {
-	options := ws.Options{Engine: a.engine, MaxBytesPerMinute: -1, MaxFramesPerSecond: -1}
+	options := ws.Options{Engine: a.engine, MaxBytesPerMinute: -1, MaxFramesPerSecond: -1,
+		AutoFrameSize: 1 << 20, // it takes whole messages anyway, as the others do
+	}
 	router := aerys.Router().
 		Get("/echo", ws.Websocket(&echoAerys{}, options)).
 		Get("/broadcast", ws.Websocket(&broadcastAerys{}, options)).

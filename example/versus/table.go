@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -10,7 +11,9 @@ import (
 	"time"
 )
 
-// print shows the medians in Markdown, and what they were measured on.
+// print shows the medians in Markdown, and what they were measured on. Behind
+// them is what others took for each that the first server took in the same
+// round: between rounds a shared machine may change its speed.
 func (c *comparison) print() {
 	fmt.Printf("\n| | | %s |\n|---|---|%s\n", strings.Join(c.names, " | "), strings.Repeat("---:|", len(c.names)))
 	for _, figure := range figureNames {
@@ -19,7 +22,11 @@ func (c *comparison) print() {
 			row, empty := fmt.Sprintf("| %s | %s |", title, test), true
 			for _, name := range c.names {
 				values := c.values[cell{figure, test, name}]
-				row += " " + median(values) + " |"
+				row += " " + median(slices.Collect(maps.Values(values)))
+				if name != c.names[0] && slices.Contains(compared, figure) {
+					row += ratio(values, c.values[cell{figure, test, c.names[0]}])
+				}
+				row += " |"
 				empty = empty && len(values) == 0
 			}
 			if !empty {
@@ -32,6 +39,23 @@ func (c *comparison) print() {
 	for _, f := range c.faults {
 		fmt.Println("\n**Failed:**", f)
 	}
+}
+
+// compared are the figures of which the ratio says something.
+var compared = []string{cpuEach, latency99, rssEach}
+
+// ratio is the median of the rounds' ratios, or empty if there are none.
+func ratio(values, first map[int]float64) string {
+	var ratios []float64
+	for round, value := range values {
+		if of, ok := first[round]; ok {
+			ratios = append(ratios, value/of)
+		}
+	}
+	if len(ratios) == 0 {
+		return ""
+	}
+	return " (" + median(ratios) + "×)"
 }
 
 func median(values []float64) string {
@@ -60,7 +84,7 @@ func (c *comparison) machine() string {
 	if c.pinned {
 		how = "server and load pinned to one core each with GOMAXPROCS=1"
 	}
-	text := fmt.Sprintf("Medians of %d rounds of %v (idle: 3 at most), %s. %s, %d cores, Linux %s, %s, %s.", c.rounds, c.duration, how,
+	text := fmt.Sprintf("Medians of %d rounds of %v (idle: 3 at most) and, in brackets, of the ratios to %s in the same round, %s. %s, %d cores, Linux %s, %s, %s.", c.rounds, c.duration, c.names[0], how,
 		model, runtime.NumCPU(), strings.TrimSpace(string(kernel)), runtime.Version(), time.Now().Format(time.DateOnly))
 	if build, ok := debug.ReadBuildInfo(); ok {
 		for _, module := range build.Deps {
