@@ -24,6 +24,7 @@ type connections struct {
 	refused        atomic.Int64
 	received, sent atomic.Int64 // bytes
 	warned         atomic.Int64 // Unix time of the last warning
+	pipes          atomic.Int32 // that long files leave through
 
 	leave func() // ends one connection; what Detach returns without ConnectionsPerIP
 

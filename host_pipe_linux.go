@@ -3,7 +3,6 @@ package aerys
 import (
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 )
 
@@ -13,7 +12,7 @@ const (
 	pipeSize = 1 << 20
 	// pipeFrom is from what length a part goes through a pipe of ours.
 	pipeFrom = 256 << 10
-	// maxPipes is how many are in use at most: slow clients keep theirs.
+	// maxPipes is how many a server uses at most: slow clients keep theirs.
 	maxPipes = 32
 )
 
@@ -26,10 +25,7 @@ type pipe struct {
 	cleanup        runtime.Cleanup
 }
 
-var (
-	pipes      = sync.Pool{New: func() any { return newPipe(pipeSize) }}
-	pipesTaken atomic.Int32
-)
+var pipes = sync.Pool{New: func() any { return newPipe(pipeSize) }}
 
 // newPipe returns a pipe of size bytes, nil if there can be no more of that size.
 func newPipe(size uintptr) *pipe {
@@ -52,20 +48,20 @@ func closePipe(ends [2]int) {
 	syscall.Close(ends[1])
 }
 
-// takePipe returns an empty pipe for whoever calls leave, or nil.
-func takePipe() *pipe {
-	if pipesTaken.Add(1) <= maxPipes {
+// takePipe returns an empty pipe for whoever calls leavePipe, or nil.
+func (c *connections) takePipe() *pipe {
+	if c.pipes.Add(1) <= maxPipes {
 		if p := pipes.Get().(*pipe); p != nil {
 			return p
 		}
 	}
-	pipesTaken.Add(-1)
+	c.pipes.Add(-1)
 	return nil
 }
 
-// leave returns a pipe. One with something in it is of no use.
-func (p *pipe) leave() {
-	pipesTaken.Add(-1)
+// leavePipe takes a pipe back. One with something in it is of no use.
+func (c *connections) leavePipe(p *pipe) {
+	c.pipes.Add(-1)
 	if p.held == 0 {
 		pipes.Put(p)
 		return

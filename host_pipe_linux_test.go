@@ -11,31 +11,40 @@ import (
 	"time"
 )
 
+// connectionsOf returns the connections of the server that got a request.
+func connectionsOf(req *Request) *connections {
+	return req.Context().Value(connectionKey{}).(*connection).all
+}
+
 // TestPipesAreBounded sends through a pipe, and without one when all are taken.
 func TestPipesAreBounded(t *testing.T) {
 	const size = 2 << 20
 	file, content := randomFile(t, size)
-	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
+	sent := make(chan *connections, 4)
+	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(func(req *Request, res *Response) {
 		res.SetHeader("Content-Length", strconv.Itoa(size)).ReadFrom(io.NewSectionReader(file, 0, size))
+		sent <- connectionsOf(req)
 	}))
 	conn := dial(t, s.addresses[0])
 	if err := askTwice(conn, "/", content); err != nil {
-		t.Error("with a pipe:", err)
+		t.Fatal("with a pipe:", err)
 	}
+	<-sent
+	all := <-sent
 	var taken []*pipe
 	for range maxPipes {
-		taken = append(taken, takePipe())
+		taken = append(taken, all.takePipe())
 	}
-	if p := takePipe(); p != nil || slices.Contains(taken, nil) {
+	if p := all.takePipe(); p != nil || slices.Contains(taken, nil) {
 		t.Errorf("not %d pipes were to be had", maxPipes)
 	}
 	if err := askTwice(conn, "/", content); err != nil {
 		t.Error("without a pipe:", err)
 	}
 	for _, p := range taken {
-		p.leave()
+		all.leavePipe(p)
 	}
-	if n := pipesTaken.Load(); n != 0 {
+	if n := all.pipes.Load(); n != 0 {
 		t.Errorf("%d pipes are taken in the end", n)
 	}
 }
@@ -48,8 +57,10 @@ func TestPipeIsClosedWithWhatItHolds(t *testing.T) {
 	if err := file.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
+	var all *connections
 	done := make(chan error)
-	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
+	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(func(req *Request, res *Response) {
+		all = connectionsOf(req) // seen when done is
 		_, err := res.SetHeader("Content-Length", strconv.Itoa(size)).ReadFrom(io.NewSectionReader(file, 0, size))
 		done <- err
 	}))
@@ -60,12 +71,12 @@ func TestPipeIsClosedWithWhatItHolds(t *testing.T) {
 	if err := <-done; err == nil {
 		t.Error("all was sent to nobody")
 	}
-	if n := pipesTaken.Load(); n != 0 {
+	if n := all.pipes.Load(); n != 0 {
 		t.Errorf("%d pipes are taken in the end", n)
 	}
 	var p *pipe
-	for p = takePipe(); p != nil && p.held == 0; p = takePipe() {
-		defer p.leave()
+	for p = all.takePipe(); p != nil && p.held == 0; p = all.takePipe() {
+		defer all.leavePipe(p)
 		var waiting [1]byte
 		syscall.SetNonblock(p.reader, true)
 		if n, err := syscall.Read(p.reader, waiting[:]); n > 0 || err != syscall.EAGAIN {
@@ -121,8 +132,9 @@ func TestEndIsSentAtOnce(t *testing.T) {
 	}
 	defer server.Close()
 	raw, _ := server.(syscall.Conn).SyscallConn()
-	p := takePipe()
-	defer p.leave()
+	p := newPipe(pipeSize)
+	defer closePipe([2]int{p.reader, p.writer})
+	defer p.cleanup.Stop()
 	fastest := time.Hour
 	for range 5 {
 		began := time.Now()

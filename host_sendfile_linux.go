@@ -34,7 +34,7 @@ func (t *transmission) sendFile(c *connection, head []byte, section *io.SectionR
 	start := base + position
 	t.head, t.from, t.offset, t.end, t.more = head, int(file.Fd()), start, start+length, position+length < size
 	if length >= pipeFrom {
-		t.pipe = takePipe()
+		t.pipe = c.all.takePipe()
 	}
 	err = conn.Write(t.step)
 	runtime.KeepAlive(file)
@@ -42,7 +42,7 @@ func (t *transmission) sendFile(c *connection, head []byte, section *io.SectionR
 		err = t.err
 	}
 	if t.pipe != nil {
-		t.pipe.leave()
+		c.all.leavePipe(t.pipe)
 	}
 	t.head, t.pipe, t.err = nil, nil, nil
 	section.Seek(t.offset-base, io.SeekStart)
