@@ -45,17 +45,10 @@ func TestEventsOfClosedSockets(t *testing.T) {
 // nothing of it is lost.
 func TestFullPipeTakesTurns(t *testing.T) {
 	bytes := 0
-	e := newEndpoint(&functions{onData: func(_ ClientID, m *Message) {
+	s, peer := quietSocket(t, &functions{onData: func(_ ClientID, m *Message) {
 		p, _ := m.Bytes()
 		bytes += len(p)
 	}}, Options{MaxBytesPerMinute: -1, MaxFramesPerSecond: -1})
-	if e.engine.fd, e.engine.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); e.engine.err != nil {
-		t.Fatal(e.engine.err)
-	}
-	defer syscall.Close(e.engine.fd)
-	s, peer := watchedSocket(t, e)
-	defer syscall.Close(peer)
-	syscall.Read(int(s.fd), make([]byte, 1))
 	sent, message := 0, append([]byte{0x82, 0xfe, 0x0f, 0xa0, 0, 0, 0, 0}, make([]byte, 4000)...)
 	for n := len(message); n == len(message); {
 		if n, _ = syscall.Write(peer, message); n == len(message) {
@@ -84,19 +77,12 @@ func TestMuchIsAwaited(t *testing.T) {
 	const size = 200_000
 	header := frame.AppendHeader(nil, frame.Header{Fin: true, Opcode: frame.Binary, Masked: true, Length: size})
 	messages := 0
-	e := newEndpoint(&functions{onData: func(_ ClientID, m *Message) {
+	s, peer := quietSocket(t, &functions{onData: func(_ ClientID, m *Message) {
 		if p, err := m.Bytes(); len(p) != size || err != nil {
 			t.Errorf("%d bytes, %v", len(p), err)
 		}
 		messages++
 	}}, Options{AutoFrameSize: size})
-	if e.engine.fd, e.engine.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); e.engine.err != nil {
-		t.Fatal(e.engine.err)
-	}
-	defer syscall.Close(e.engine.fd)
-	s, peer := watchedSocket(t, e)
-	defer syscall.Close(peer)
-	syscall.Read(int(s.fd), make([]byte, 1))
 	turn := turns.New().(*turn)
 	send := func(what string, wire []byte, much bool) {
 		if n, err := syscall.Write(peer, wire); n < len(wire) {
@@ -118,6 +104,19 @@ func TestMuchIsAwaited(t *testing.T) {
 	if messages != 2 {
 		t.Errorf("%d messages of 2", messages)
 	}
+}
+
+// quietSocket returns the socket of an endpoint with an epoll instance and no
+// goroutines, with nothing to read.
+func quietSocket(t *testing.T, handler *functions, options Options) (s *socket, peer int) {
+	e := newEndpoint(handler, options)
+	if e.engine.fd, e.engine.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); e.engine.err != nil {
+		t.Fatal(e.engine.err)
+	}
+	s, peer = watchedSocket(t, e)
+	t.Cleanup(func() { syscall.Close(peer); syscall.Close(e.engine.fd) })
+	syscall.Read(int(s.fd), make([]byte, 1))
+	return s, peer
 }
 
 // watchedSocket returns a socket that has something to read.

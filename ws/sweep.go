@@ -154,6 +154,9 @@ func (c *conn) sweep(newMinute bool) {
 	defer c.mu.Unlock()
 	e := c.endpoint
 	now := e.clock.Load()
+	if c.lastRead != now {
+		c.transport.hurry() // what comes slowly comes nevertheless
+	}
 	if how := c.closing.Load(); how != nil {
 		if time.Since(how.at) >= e.options.ClosePeriod {
 			c.abandon(how.code, how.reason)
@@ -167,9 +170,6 @@ func (c *conn) sweep(newMinute bool) {
 	if frames, bytes := c.allowance(); c.activity == paused && frames > 0 && bytes > 0 {
 		c.activity = listening
 		c.transport.resume()
-	}
-	if c.lastRead != now {
-		c.transport.hurry() // what comes slowly comes nevertheless
 	}
 	c.checkWriting(now)
 	c.beat(now)

@@ -114,9 +114,10 @@ func (t *turn) space() []byte {
 	return free[:min(in.remaining, int64(len(free)))]
 }
 
-// missing is how many bytes of a frame have to come before a handler is called.
+// missing is how many bytes of a frame have to come before a handler is called,
+// or one if that is not what is waited for.
 func (t *turn) missing() int {
-	if t.in.gathered == nil || t.in.skip {
+	if t.in.gathered == nil || t.in.skip || t.conn.deaf {
 		return 1
 	}
 	return t.atOnce(min(t.in.remaining, int64(t.conn.endpoint.options.AutoFrameSize-len(t.in.gathered))))
