@@ -74,6 +74,7 @@ type extra struct {
 	topics []subscription // what it is subscribed to
 	window *slidingWindow // what the client's messages may refer to (RFC 7692 §7.1.1)
 	wake   chan struct{}  // for a handler that waits for bytes
+	lent   []byte         // what is before the message that is handled, see lend
 
 	carried tally // the upper halves of conn.tally
 }
@@ -155,33 +156,6 @@ func (c *conn) waitForTurn() error {
 			return err
 		}
 	}
-}
-
-// directSize is from what size a payload is written from where it lies.
-const directSize = bufferSize
-
-// sendDirect sends a large frame without copying what the socket takes at once.
-// c.mu is held.
-func (c *conn) sendDirect(h frame.Header, payload []byte) error {
-	c.flushNow()
-	h.Length = int64(len(payload))
-	header := frame.AppendHeader(getBuffer(frame.MaxHeaderSize), h)
-	defer putBuffer(header)
-	var n int
-	var err error
-	if c.out == nil {
-		n, err = c.transport.tryWriteFrame(header, payload)
-	}
-	if err != nil {
-		c.abandon(CodeAbnormal, "connection lost")
-		return ErrClosed
-	}
-	c.sentBytes(n)
-	if n < len(header)+len(payload) {
-		c.waiting().unsent(header, payload, n)
-		c.flushNow()
-	}
-	return nil
 }
 
 // sentData counts n data messages of one frame each. c.mu is held.

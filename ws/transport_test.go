@@ -14,6 +14,8 @@ type pipe struct {
 	pieces  [][]byte // what reads bring
 	written []byte
 	writes  int              // how many there were
+	apart   int              // of them, headers that came apart from their payload
+	takes   int              // bytes, at most, the next of them, if not 0
 	mute    bool             // what is written is not kept
 	shut    bool             // nothing more may be written
 	watch   func(*turn, int) // called after each read
@@ -31,6 +33,9 @@ func (p *pipe) read(b []byte, _ int) (int, error) {
 }
 
 func (p *pipe) tryWrite(b []byte) (int, error) {
+	if p.takes > 0 {
+		b, p.takes = b[:min(len(b), p.takes)], 0
+	}
 	switch {
 	case p.shut:
 		return 0, io.ErrClosedPipe
@@ -42,8 +47,8 @@ func (p *pipe) tryWrite(b []byte) (int, error) {
 }
 
 func (p *pipe) tryWriteFrame(header, payload []byte) (int, error) {
-	n, err := p.tryWrite(append(header[:len(header):len(header)], payload...))
-	return n, err
+	p.apart++
+	return p.tryWrite(append(header[:len(header):len(header)], payload...))
 }
 
 func (p *pipe) full()       {}

@@ -99,13 +99,17 @@ func (t *turn) mustPause() bool {
 	return (t.frames <= 0 || t.bytes <= 0) && t.conn.closing.Load() == nil
 }
 
+// lead is how far into the buffer a read begins: behind the 14 bytes of a large
+// frame's header, its payload then lies where 64 bits are unmasked at a time.
+const lead = 2
+
 // space is where the next read is to put its bytes: the turn's buffer or, of a
 // large frame, the place where its message is gathered.
 func (t *turn) space() []byte {
 	in := t.in
 	t.direct = in.remaining >= int64(len(t.buffer))/2 && in.gathered != nil && !in.skip
 	if !t.direct {
-		return t.buffer
+		return t.buffer[lead:]
 	}
 	if cap(in.gathered)-len(in.gathered) < len(t.buffer)/2 {
 		in.gathered = growBuffer(in.gathered, int(min(in.remaining, 7*int64(len(in.gathered)))))
@@ -140,7 +144,7 @@ func (t *turn) received(p []byte) error {
 		return nil // RFC 6455 §5.5.1: what follows a close frame is discarded
 	}
 	if !t.direct {
-		t.rest, t.filled = p, t.filled || len(p) == len(t.buffer)
+		t.rest, t.filled = p, t.filled || len(p) >= len(t.buffer)-lead
 		return t.parse()
 	}
 	t.in.gathered = t.in.gathered[:len(t.in.gathered)+len(p)]
@@ -233,7 +237,11 @@ func (t *turn) deliver(body []byte) error {
 		}
 	}
 	if t.conn.closing.Load() == nil {
+		lent := t.lend(body)
 		t.conn.onData(m)
+		if lent {
+			t.conn.setLent(nil)
+		}
 	}
 	m.release()
 	switch {
