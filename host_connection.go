@@ -170,6 +170,7 @@ type connection struct {
 	upgrade  atomic.Int32 // what is known of a WebSocket handshake
 	cork     *cork        // not nil within gather
 	deadline readDeadline
+	progress progress
 }
 
 // The values of connection.upgrade.
@@ -239,6 +240,7 @@ func (c *connection) Close() error {
 // owner calls release, exactly once; Close no longer changes that.
 func (c *connection) Detach() (conn net.Conn, release func()) {
 	c.deadline.clear(c.Conn)
+	c.progress.clear(c.Conn)
 	if !c.leave() {
 		return c.Conn, func() {}
 	}
@@ -302,7 +304,7 @@ func (c *connection) Write(p []byte) (int, error) {
 	if c.upgrade.Load() == taken {
 		return 0, net.ErrClosed
 	}
-	n, err := c.Conn.Write(p)
+	n, err := c.write(p)
 	c.all.sent.Add(int64(n))
 	return n, err
 }
@@ -315,8 +317,13 @@ func (c *connection) SetReadDeadline(t time.Time) error {
 	return c.deadline.want(c.Conn, t)
 }
 
-// SetDeadline implements net.Conn.
+// SetWriteDeadline implements net.Conn.
+func (c *connection) SetWriteDeadline(t time.Time) error { return c.progress.want(c.Conn, t) }
+
+// SetDeadline implements net.Conn. net/http calls it once it gives a connection
+// away, to Hijack.
 func (c *connection) SetDeadline(t time.Time) error {
+	c.progress.until.Store(handed)
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
@@ -325,7 +332,7 @@ func (c *connection) ReadFrom(r io.Reader) (n int64, err error) {
 	if c.cork != nil {
 		n, err = c.readCorked(r)
 	} else {
-		n, err = io.Copy(c.Conn, r)
+		n, err = c.copy(r)
 	}
 	c.all.sent.Add(n)
 	return n, err
@@ -341,10 +348,6 @@ func (c *connection) CloseWrite() error {
 func (c *connection) SyscallConn() (syscall.RawConn, error) {
 	return c.Conn.(syscall.Conn).SyscallConn()
 }
-
-// patience is for how many ConnectionTimeouts a handler waits for more of a
-// body: networks stall longer in an upload than before a header.
-const patience = 10
 
 // expectedBody is a body of HTTP/1 that fails when nothing comes for a while.
 type expectedBody struct {

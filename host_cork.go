@@ -73,7 +73,7 @@ func (c *connection) writeCorked(p []byte) (int, error) {
 	}
 	k.both = [2][]byte{k.held, p}
 	k.buffers = k.both[:]
-	n, err := k.buffers.WriteTo(c.Conn)
+	n, err := c.sending(func() (int64, error) { return k.buffers.WriteTo(c.Conn) })
 	c.all.sent.Add(n)
 	n -= int64(len(k.held))
 	k.held, k.both = k.held[:0], [2][]byte{}
@@ -96,10 +96,10 @@ func (c *connection) readCorked(r io.Reader) (int64, error) {
 			return n, err
 		}
 	}
-	if _, err := c.Conn.Write(head); err != nil {
+	if _, err := c.write(head); err != nil {
 		return 0, err
 	}
-	return io.Copy(c.Conn, r)
+	return c.copy(r)
 }
 
 // sectionOf returns the section that r reads, and how much of it r does; nil if

@@ -72,6 +72,8 @@ func (w *writes) Write(p []byte) (int, error) {
 
 func (w *writes) Close() error { return nil }
 
+func (w *writes) SetWriteDeadline(time.Time) error { return nil }
+
 func TestCorkGathers(t *testing.T) {
 	for _, test := range []struct {
 		pieces []int

@@ -42,7 +42,9 @@ type Options struct {
 	// request's header, or to shake hands for TLS, and that a connection may
 	// stay idle, or owe what no handler read of a body. A handler that reads a
 	// body over HTTP/1 waits ten times as long for each part of it; over HTTP/2
-	// a silent client is pinged. Default 6 s.
+	// a silent client is pinged. A client that takes nothing of a response for
+	// ten times as long is dropped, after forty times at the latest; a handler
+	// that sets a write deadline decides itself. Default 6 s.
 	ConnectionTimeout time.Duration
 
 	// ShutdownTimeout bounds how long a graceful stop waits for requests and

@@ -36,7 +36,11 @@ func (t *transmission) sendFile(c *connection, head []byte, section *io.SectionR
 	if length >= pipeFrom {
 		t.pipe = c.all.takePipe()
 	}
-	err = conn.Write(t.step)
+	_, err = c.sending(func() (int64, error) {
+		before := t.offset - int64(len(t.head))
+		err := conn.Write(t.step)
+		return t.offset - int64(len(t.head)) - before, err
+	})
 	runtime.KeepAlive(file)
 	if err == nil {
 		err = t.err

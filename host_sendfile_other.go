@@ -11,8 +11,8 @@ type transmission struct{}
 
 // sendFile sends head and the next length bytes of a section.
 func (*transmission) sendFile(c *connection, head []byte, section *io.SectionReader, _ *os.File, length int64) (int64, error) {
-	if _, err := c.Conn.Write(head); err != nil {
+	if _, err := c.write(head); err != nil {
 		return 0, err
 	}
-	return io.CopyN(c.Conn, section, length)
+	return c.copy(&io.LimitedReader{R: section, N: length})
 }
