@@ -89,8 +89,8 @@ func TestMuchIsAwaited(t *testing.T) {
 			t.Fatalf("%s: sent %d bytes, %v", what, n, err)
 		}
 		s.run(turn)
-		if least, err := syscall.GetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT); least > 1 != much || err != nil {
-			t.Errorf("%s: %d bytes are awaited, %v", what, least, err)
+		if least := awaited(t, s); least > 1 != much {
+			t.Errorf("%s: %d bytes are awaited", what, least)
 		}
 	}
 	for range 2 {
@@ -104,6 +104,39 @@ func TestMuchIsAwaited(t *testing.T) {
 	if messages != 2 {
 		t.Errorf("%d messages of 2", messages)
 	}
+}
+
+// A client that becomes slow in the middle of a large frame is read by the next
+// sweep, also when it is being closed: its close frame is behind that.
+func TestSweepHurries(t *testing.T) {
+	header := []byte{0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0}
+	for name, close := range map[string]func(*conn){
+		"open":    func(*conn) {},
+		"closing": func(c *conn) { c.close(CodeNormal, "") },
+	} {
+		s, peer := quietSocket(t, &functions{}, Options{AutoFrameSize: 1 << 20})
+		syscall.Write(peer, append(header, make([]byte, 60_000)...))
+		s.run(turns.New().(*turn))
+		if least := awaited(t, s); least <= 1 {
+			t.Fatalf("%s: nothing is awaited", name)
+		}
+		close(&s.conn)
+		s.endpoint.clock.Add(1)
+		s.sweep(false)
+		if least := awaited(t, s); least > 1 {
+			t.Errorf("%s: %d bytes are awaited behind a sweep", name, least)
+		}
+	}
+}
+
+// awaited is how many bytes have to come before epoll tells.
+func awaited(t *testing.T, s *socket) int {
+	t.Helper()
+	least, err := syscall.GetsockoptInt(int(s.fd), syscall.SOL_SOCKET, syscall.SO_RCVLOWAT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return least
 }
 
 // quietSocket returns the socket of an endpoint with an epoll instance and no
