@@ -70,8 +70,8 @@ func (m *Message) readPayload(p []byte) (int, error) {
 }
 
 // Bytes reads the rest of the message, all of it if nothing was read before.
-// The slice is valid until OnData returns. The error is a *CloseError if the
-// connection ends before.
+// The slice is valid until OnData returns, and cheapest to send back to its
+// client as it is. The error is a *CloseError if the connection ends before.
 func (m *Message) Bytes() ([]byte, error) {
 	switch {
 	case m.turn == nil:
