@@ -79,29 +79,31 @@ func (c *connection) write(p []byte) (int, error) {
 	return int(n), err
 }
 
-// pieceSize is how much of a file a client has to take in time. The kernel's
-// sendfile does not do more at once anyway.
-const pieceSize = 64 << 10
-
 // copy sends what r has. The kernel does if it is a file.
-func (c *connection) copy(r io.Reader) (n int64, err error) {
-	all := &io.LimitedReader{R: r, N: 1<<63 - 1}
+func (c *connection) copy(r io.Reader) (int64, error) {
+	source := r
 	if limited, ok := r.(*io.LimitedReader); ok {
-		all = limited
+		source = limited.R
 	}
-	if _, ok := all.R.(*os.File); !ok {
+	file, ok := source.(*os.File)
+	if !ok {
 		return io.Copy(writerFunc(c.write), r)
 	}
-	for {
-		piece := io.LimitedReader{R: all.R, N: min(all.N, pieceSize)}
-		c.progress.expect(c.Conn, patience*c.all.options.ConnectionTimeout)
-		some, err := io.Copy(c.Conn, &piece)
-		n, all.N = n+some, all.N-some
-		if some == 0 || err != nil {
-			return n, err
-		}
+	position, err := file.Seek(0, io.SeekCurrent)
+	if err != nil { // it is a pipe, or the like
+		return io.Copy(writerFunc(c.write), r)
 	}
+	return c.sending(func() (int64, error) {
+		n, err := io.Copy(c.Conn, r)
+		position += n
+		if now, _ := file.Seek(0, io.SeekCurrent); err != nil && now != position {
+			err = errReadNotSent // it was no file for the kernel
+		}
+		return n, err
+	})
 }
+
+var errReadNotSent = errors.New("aerys: some of a file was read and could not be sent in time")
 
 type writerFunc func([]byte) (int, error)
 

@@ -88,6 +88,18 @@ func TestProgress(t *testing.T) {
 			defer plain.Close()
 			return c.ReadFrom(&io.LimitedReader{R: plain, N: size})
 		}},
+		{"a pipe", func(c *connection) (int64, error) {
+			reader, writer, err := os.Pipe()
+			if err != nil {
+				return 0, err
+			}
+			defer reader.Close()
+			go func() {
+				writer.Write(content)
+				writer.Close()
+			}()
+			return c.ReadFrom(reader)
+		}},
 		{"what was gathered", func(c *connection) (int64, error) {
 			cork(c)
 			c.Write(content[:1000])
