@@ -3,7 +3,6 @@ package aerys
 import (
 	"bytes"
 	"io"
-	"net"
 	"slices"
 	"strconv"
 	"syscall"
@@ -120,18 +119,8 @@ func TestRestOfAPart(t *testing.T) {
 // of several has to come sooner.
 func TestEndIsSentAtOnce(t *testing.T) {
 	file, content := randomFile(t, 100)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client := dial(t, l.Addr())
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	raw, _ := server.(syscall.Conn).SyscallConn()
+	server, client := tcpPair(t)
+	raw, _ := server.SyscallConn()
 	p := newPipe(pipeSize)
 	defer closePipe([2]int{p.reader, p.writer})
 	defer p.cleanup.Stop()

@@ -96,8 +96,10 @@ func (c *connection) copy(r io.Reader) (int64, error) {
 	return c.sending(func() (int64, error) {
 		n, err := io.Copy(c.Conn, r)
 		position += n
-		if now, _ := file.Seek(0, io.SeekCurrent); err != nil && now != position {
-			err = errReadNotSent // it was no file for the kernel
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			if now, _ := file.Seek(0, io.SeekCurrent); now != position {
+				err = errReadNotSent // it was no file for the kernel
+			}
 		}
 		return n, err
 	})

@@ -33,14 +33,13 @@ func (c *writeTimers) SetWriteDeadline(t time.Time) error {
 // TestProgressTimers has in each row what is done with a connection, and which
 // write deadlines are set by that.
 func TestProgressTimers(t *testing.T) {
-	var p *progress
-	var conn *writeTimers
-	write := func() { p.expect(conn, time.Minute) }
-	late := func() { p.until.Add(-int64(61 * time.Second)); write() }
-	handler := func() { p.want(conn, time.Now().Add(2*time.Hour)) }
-	back := func() { p.want(conn, time.Time{}) }
-	hijack := func() { p.until.Store(handed); back() }
-	leave := func() { p.clear(conn) }
+	var c *connection
+	write := func() { c.progress.expect(c.Conn, time.Minute) }
+	late := func() { c.progress.until.Add(-int64(61 * time.Second)); write() }
+	handler := func() { c.SetWriteDeadline(time.Now().Add(2 * time.Hour)) }
+	back := func() { c.SetWriteDeadline(time.Time{}) }
+	hijack := func() { c.SetDeadline(time.Time{}) } // as net/http does
+	leave := func() { c.progress.clear(c.Conn) }
 	for _, test := range []struct {
 		name string
 		do   []func()
@@ -57,7 +56,8 @@ func TestProgressTimers(t *testing.T) {
 		{"another owner", []func(){write, leave}, []string{"a timer", "none"}},
 		{"another owner, nothing set", []func(){leave}, nil},
 	} {
-		p, conn = new(progress), new(writeTimers)
+		conn := new(writeTimers)
+		c = &connection{Conn: conn}
 		for _, do := range test.do {
 			do()
 		}
@@ -144,20 +144,27 @@ func TestProgress(t *testing.T) {
 // narrowPair returns both ends of a connection whose buffers are small.
 func narrowPair(t *testing.T, timeout time.Duration) (server *connection, client net.Conn) {
 	t.Helper()
+	near, far := tcpPair(t)
+	near.SetWriteBuffer(1)
+	far.SetReadBuffer(128 << 10)
+	return &connection{Conn: near, all: newConnections(&Options{ConnectionTimeout: timeout})}, far
+}
+
+// tcpPair returns both ends of a connection.
+func tcpPair(t *testing.T) (server, client *net.TCPConn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	client = dial(t, l.Addr())
+	client = dial(t, l.Addr()).(*net.TCPConn)
 	accepted, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { accepted.Close() })
-	accepted.(*net.TCPConn).SetWriteBuffer(1)
-	client.(*net.TCPConn).SetReadBuffer(128 << 10)
-	return &connection{Conn: accepted, all: newConnections(&Options{ConnectionTimeout: timeout})}, client
+	return accepted.(*net.TCPConn), client
 }
 
 // readSlowly reads little now and then for a while, and then all that there is.
