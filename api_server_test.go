@@ -80,11 +80,17 @@ var serverChecks = map[string]func(*testing.T){
 	},
 	"`->encrypt($certificate, $key, $ssl)`": func(t *testing.T) {
 		certFile, keyFile := aerys.WriteCertificate(t, t.TempDir(), "localhost")
-		_, addresses := serve(t, aerys.Options{}, new(aerys.Host).Expose("127.0.0.1", 0).
-			Encrypt(certFile, keyFile, &tls.Config{MaxVersion: tls.VersionTLS12}).Use(hello))
+		pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+		is(t, err, "<nil>")
+		config := &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil }}
+		_, addresses := serve(t, aerys.Options{},
+			new(aerys.Host).Expose("127.0.0.1", 0).Encrypt(certFile, keyFile, &tls.Config{MaxVersion: tls.VersionTLS12}).Use(hello),
+			new(aerys.Host).Expose("::1", 0).Encrypt("", "", config).Use(hello))
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-		response := fetch(t, client, "https://"+addresses[0].String(), "")
-		is(t, fmt.Sprint(response.Proto, " ", tls.VersionName(response.TLS.Version)), "HTTP/2.0 TLS 1.2")
+		for i, want := range []string{"HTTP/2.0 TLS 1.2", "HTTP/2.0 TLS 1.3"} {
+			response := fetch(t, client, "https://"+addresses[i].String(), "")
+			is(t, fmt.Sprint(response.Proto, " ", tls.VersionName(response.TLS.Version)), want)
+		}
 	},
 	"`Bootable`, `ServerObserver`, `Monitor`": func(t *testing.T) {
 		var part interface {

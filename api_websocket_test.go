@@ -81,10 +81,15 @@ var websocketChecks = map[string]func(*testing.T){
 			a.endpoint.Broadcast("to the others", id)
 			a.endpoint.Multicast("to one", id)
 			a.endpoint.Publish("news", "to subscribers")
+			a.endpoint.SetValue(id, "Ann")
+			is(t, a.endpoint.Value(id), "Ann")
+			is(t, slices.Collect(a.endpoint.Members("news")), fmt.Sprint([]ws.ClientID{id}))
+			is(t, a.endpoint.Count("news"), "1")
+			a.endpoint.TrySend("at once", id)
 		})
 		bob := dialed(t, url)
 		ann.Write(timeout(t), "go")
-		for _, want := range []string{"to all", "to one", "to subscribers"} {
+		for _, want := range []string{"to all", "to one", "to subscribers", "at once"} {
 			is(t, next(t, ann), want)
 		}
 		for _, want := range []string{"to all", "to the others"} {

@@ -17,7 +17,7 @@ func benchmarkRouter(b *testing.B, routes, requests [][2]string) {
 	exchanges := make([]*exchange, len(requests))
 	for i, request := range requests {
 		r := httptest.NewRequest(request[0], request[1], nil)
-		exchanges[i] = acquire(httptest.NewRecorder(), r, Options{}.withDefaults())
+		exchanges[i] = newExchange(httptest.NewRecorder(), r, Options{}.withDefaults())
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -59,6 +59,15 @@ func (e *benchBroadcast) OnData(_ ws.ClientID, msg *ws.Message) {
 	}
 }
 
+// benchChat tells everybody but who said it.
+type benchChat struct{ benchEcho }
+
+func (e *benchChat) OnData(id ws.ClientID, msg *ws.Message) {
+	if data, err := msg.Bytes(); err == nil {
+		e.endpoint.BroadcastBinary(data, id)
+	}
+}
+
 var benchFiles = fstest.MapFS{
 	"1KiB":   {Data: bytes.Repeat([]byte("x"), 1<<10), ModTime: time.Unix(1e9, 0)},
 	"100KiB": {Data: bytes.Repeat([]byte("x"), 100<<10), ModTime: time.Unix(1e9, 0)},
@@ -81,7 +90,8 @@ func TestBenchServer(t *testing.T) {
 		Get("/hello", func(_ *aerys.Request, res *aerys.Response) { res.End(helloWorld) }).
 		Get("/usage", func(_ *aerys.Request, res *aerys.Response) { json.NewEncoder(res).Encode(measure()) }).
 		Get("/echo", ws.Websocket(&benchEcho{}, options)).
-		Get("/broadcast", ws.Websocket(&benchBroadcast{}, options))
+		Get("/broadcast", ws.Websocket(&benchBroadcast{}, options)).
+		Get("/chat", ws.Websocket(&benchChat{}, options))
 	host := new(aerys.Host).Use(router, static.FS(benchFiles)).Expose("127.0.0.1", 0)
 	encrypted := httptest.NewTLSServer(host)
 	standard := serveStandard(t)
@@ -270,6 +280,31 @@ func BenchmarkBroadcast(b *testing.B) {
 		}
 	}
 	s.reportCPU(b, before, b.N*receivers, "delivery")
+}
+
+// BenchmarkChat has every client say something at once, to all but itself.
+func BenchmarkChat(b *testing.B) {
+	const clients, size = 100, 128
+	s := startServer(b, ws.EngineAuto)
+	var conns []net.Conn
+	var readers []*bufio.Reader
+	for range clients {
+		c, r := s.dial(b, "/chat", false)
+		defer c.Close()
+		conns, readers = append(conns, c), append(readers, r)
+	}
+	request, replies := message(size, 1), int64(replySize(size)*(clients-1))
+	before := s.usage(b)
+	for b.Loop() {
+		for _, c := range conns {
+			c.Write(request)
+		}
+		for _, r := range readers {
+			_, err := io.CopyN(io.Discard, r, replies)
+			must(b, err)
+		}
+	}
+	s.reportCPU(b, before, b.N*clients*(clients-1), "delivery")
 }
 
 func BenchmarkHandshake(b *testing.B) {

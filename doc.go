@@ -1,6 +1,6 @@
 // Package aerys serves HTTP/1.1 and HTTP/2, WebSockets (package aerys/ws) and
-// static files (package aerys/static), after PHP's Aerys, on net/http and
-// nothing else.
+// static files (package aerys/static), after PHP's Aerys, with the standard
+// library and nothing else.
 //
 //	router := aerys.Router().
 //		Get("/", func(req *aerys.Request, res *aerys.Response) { res.End("Hello, world!") }).

@@ -1,3 +1,3 @@
 module aerys
 
-go 1.24
+go 1.24.2

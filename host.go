@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"aerys/internal/listen"
 )
 
 // Host is a virtual host: where it listens, the name it goes by, and the
@@ -28,7 +30,7 @@ import (
 type Host struct {
 	name       string // "" and "*" stand for every name
 	port       int    // of the name; 0 stands for every port
-	addresses  []address
+	addresses  []listen.Address
 	encryption *encryption
 	actions    []Action
 
@@ -82,7 +84,7 @@ func canonicalName(host string) string {
 // Port 0 with an IP address lets the system choose: Server.Ready tells what it
 // chose. Hosts that expose the same address share its listener.
 func (h *Host) Expose(addr string, port int) *Host {
-	a, err := parseAddress(addr, port)
+	a, err := listen.ParseAddress(addr, port)
 	if err != nil {
 		panic(fmt.Sprintf("aerys: Host.Expose(%q, %d): %v", addr, port, err))
 	}
@@ -93,14 +95,14 @@ func (h *Host) Expose(addr string, port int) *Host {
 }
 
 // exposedOn returns the addresses of the host, or the one that is the default.
-func (h *Host) exposedOn() []address {
+func (h *Host) exposedOn() []listen.Address {
 	switch {
 	case len(h.addresses) > 0:
 		return h.addresses
 	case h.encryption != nil:
-		return []address{{network: "tcp", port: 443}}
+		return []listen.Address{{Network: "tcp", Port: 443}}
 	}
-	return []address{{network: "tcp", port: 80}}
+	return []listen.Address{{Network: "tcp", Port: 80}}
 }
 
 // Encrypt serves the host over TLS, HTTP/2 included, with the certificate
@@ -108,16 +110,31 @@ func (h *Host) exposedOn() []address {
 // holds both. The server name that the client sends (SNI) picks the host, and
 // the first host of the listener is taken when it names none. The files are
 // read at start, and again when they change: at most a second later new
-// connections get the new certificate. Files that turn out broken are logged
-// and the old certificate stays.
+// connections get the new certificate. Files that turn out broken, or cannot be
+// read, are logged and the old certificate stays; the latter are tried again
+// every second.
 //
-// A config, of which a copy is used, adds what else is wanted: versions,
-// client certificates.
+// A config, of which a copy is used, adds what else is wanted: versions, client
+// certificates, or where certificates come from, such as an ACME client, for
+// which certFile may be empty. GetCertificate is asked first, as crypto/tls does
+// where the client names a server; then comes the certificate of the files, and
+// those in Certificates for clients that do not support it. What
+// GetConfigForClient returns is used in place of config, with the certificate
+// of the files if it has none. NextProtos is kept; "h2" and "http/1.1" are
+// added if it has neither.
+//
+// A client resumes a session with the host that it was opened with, and with no
+// other: each verifies its clients itself. The keys of the tickets are rotated
+// as in crypto/tls, unless config sets them. What GetConfigForClient returns has
+// keys of its own: no session is resumed where it returns a new one each time
+// that has none set. A request for a host that may refuse clients in the
+// handshake, and that came over another's connection, gets 421.
 func (h *Host) Encrypt(certFile, keyFile string, config ...*tls.Config) *Host {
-	if certFile == "" || len(config) > 1 {
-		panic(fmt.Sprintf("aerys: Host.Encrypt(%q, %q): want a certificate file and at most one tls.Config", certFile, keyFile))
+	e, err := newEncryption(certFile, keyFile, config)
+	if err != nil {
+		panic(fmt.Sprintf("aerys: Host.Encrypt(%q, %q): %v", certFile, keyFile, err))
 	}
-	h.encryption = newEncryption(certFile, or(keyFile, certFile), config)
+	h.encryption = e
 	return h
 }
 
@@ -143,18 +160,19 @@ func (h *Host) wildcard() bool { return h.name == "" || h.name == "*" }
 // ServeHTTP implements http.Handler.
 func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.once.Do(func() { h.alone = newSite(h, Options{}.withDefaults()) })
-	h.alone.ServeHTTP(w, r)
+	h.alone.serve(w, r, nil)
 }
 
 // site is a Host made ready to serve under one set of options.
 type site struct {
-	host    *Host
-	options *Options
-	handler Handler
-	methods []string
-	allow   string
-	tls     *tls.Config // nil without Encrypt
-	traffic traffic
+	host        *Host
+	options     *Options
+	handler     Handler
+	methods     []string
+	allow       string
+	tls         *tls.Config  // nil without Encrypt
+	certificate *certificate // nil without its files
+	traffic     traffic
 }
 
 func newSite(h *Host, options *Options) *site {
@@ -169,12 +187,44 @@ func newSite(h *Host, options *Options) *site {
 	return &site{host: h, options: options, handler: compile(h.actions), methods: methods, allow: strings.Join(methods, ", ")}
 }
 
-// ServeHTTP runs the host's actions on one request.
-func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// newErrorSite is a site that gives one answer to all requests.
+func newErrorSite(options *Options, status int, text string) *site {
+	s := newSite(new(Host).Use(func(_ *Request, res *Response) {
+		if text != "" {
+			res.SetHeader("Content-Type", "text/plain; charset=utf-8").SetHeader("X-Content-Type-Options", "nosniff")
+		}
+		res.SetStatus(status).End(text)
+	}), options)
+	s.methods = nil
+	return s
+}
+
+// serve runs the host's actions on one request. sv is the server whose
+// ResponseWriter w is, and nil where it is another's. The actions get a copy of a
+// request that is net/http's: by what is in its own, that decides how the answer
+// is framed and what it reads next.
+func (s *site) serve(w http.ResponseWriter, r *http.Request, sv *service) {
+	if sv != nil && r.ProtoMajor == 1 {
+		s.answer(w, r, nil, sv)
+		return
+	}
+	own := *r
+	body := mount(r, &own)
+	defer removeForm(&own)
+	defer body.end()
+	s.answer(w, &own, body, sv)
+}
+
+// answer runs the host's actions on a request that is theirs.
+func (s *site) answer(w http.ResponseWriter, r *http.Request, body *mountedBody, sv *service) {
 	if !s.options.KeepMethodCase {
 		r.Method = normalMethod(r.Method)
 	}
-	x := acquire(w, r, s.options)
+	x := newExchange(w, r, s.options)
+	x.response.out.mounted = body
+	if sv != nil {
+		x.response.out.connect(s.options, r)
+	}
 	defer s.end(x, s.traffic.begin())
 	if s.allows(r) {
 		s.handler.Serve(&x.request, &x.response)
@@ -184,13 +234,20 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.finish()
 }
 
-// end accounts for a request, also for one whose action panicked. An exchange
-// that ended in a panic is not used again: who knows what still holds it.
+// removeForm removes the files of a form that a handler has parsed. net/http does
+// it for its own request.
+func removeForm(r *http.Request) {
+	if r.MultipartForm != nil {
+		r.MultipartForm.RemoveAll()
+	}
+}
+
+// end accounts for a request, also for one whose action panicked.
 func (s *site) end(x *exchange, began time.Duration) {
+	defer x.close()
 	cause := recover()
 	if cause == nil {
 		s.traffic.end(began, x.response.Status())
-		x.release()
 		return
 	}
 	defer s.traffic.end(began, http.StatusInternalServerError)
@@ -221,19 +278,28 @@ func normalMethod(method string) string {
 	return upper
 }
 
-// allows reports whether the request's method is one of the host's. An
-// extended CONNECT (RFC 8441 §4) stands for the GET of a WebSocket handshake.
+// allows reports whether the request's method is one of the host's.
 func (s *site) allows(r *http.Request) bool {
-	return slices.Contains(s.methods, r.Method) || r.Method == "CONNECT" && r.Header[":protocol"] != nil
+	return s.methods == nil || slices.Contains(s.methods, r.Method) && !isExtendedConnect(r)
+}
+
+// isExtendedConnect reports whether a request opens a tunnel for another
+// protocol (RFC 8441 §4). Its 2xx would be an open WebSocket to a browser, and
+// the body of the answer frames that a page of any origin may read.
+func isExtendedConnect(r *http.Request) bool {
+	return r.Method == http.MethodConnect && r.Header[":protocol"] != nil
 }
 
 // refuseMethod answers 405 to a method that HTTP defines, and 501 to one that
-// nobody here knows (RFC 9110 §15.5.6, §15.6.2).
+// nobody here knows (RFC 9110 §15.5.6, §15.6.2), an extended CONNECT among them.
 func (s *site) refuseMethod(r *http.Request, response *Response) {
 	status := http.StatusNotImplemented
 	switch r.Method {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE":
 		status = http.StatusMethodNotAllowed
 	}
-	response.SetHeader("Allow", s.allow).page(status, "")
+	if isExtendedConnect(r) {
+		status = http.StatusNotImplemented
+	}
+	response.SetHeader("Allow", s.allow).page(status)
 }

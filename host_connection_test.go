@@ -10,13 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
 
 // open is how many connections the server counts.
 func (s *testServer) open() int64 { return s.current.Load().connections.open.Load() }
+
+func (s *testServer) received() int64 { return s.current.Load().state().Connections.Received }
 
 // isRefused reports whether a new connection is closed at once.
 func isRefused(t *testing.T, address net.Addr) bool {
@@ -55,6 +56,49 @@ func TestMaxConnections(t *testing.T) {
 	}
 }
 
+// TestIdleConnectionsGiveWay: where there is no room for a new connection, one that
+// waits for another request is closed, and none that is at something.
+func TestIdleConnectionsGiveWay(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := runServer(t, Options{MaxConnections: 3}, new(Host).Expose("127.0.0.1", 0).Use(func(req *Request, res *Response) {
+		if req.URL.Path == "/long" {
+			close(entered)
+			<-release
+		}
+		res.End("x")
+	}))
+	fresh, idle, busy := dial(t, s.addresses[0]), dial(t, s.addresses[0]), dial(t, s.addresses[0])
+	ask := func(conn net.Conn, path string) error {
+		io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err == nil {
+			_, err = io.Copy(io.Discard, response.Body)
+		}
+		return err
+	}
+	if err := ask(idle, "/"); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error)
+	go func() { answered <- ask(busy, "/long") }()
+	<-entered
+	eventually(t, "three connections", func() bool { return s.open() == 3 })
+	next := dial(t, s.addresses[0])
+	if err := ask(next, "/"); err != nil {
+		t.Error("the new one:", err)
+	}
+	if _, err := idle.Read(make([]byte, 1)); err == nil {
+		t.Error("the idle one was not closed")
+	}
+	close(release)
+	if err := <-answered; err != nil {
+		t.Error("the busy one:", err)
+	}
+	if err := ask(fresh, "/"); err != nil {
+		t.Error("the one that had not asked yet:", err)
+	}
+}
+
 func TestConnectionsPerIP(t *testing.T) {
 	s := runServer(t, Options{ConnectionsPerIP: 2}, local("x").Expose("::1", 0).Expose("*", 0).Expose(filepath.Join(t.TempDir(), "s"), 0))
 	dual := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: s.addresses[2].(*net.TCPAddr).Port}
@@ -84,63 +128,6 @@ func TestClientNetwork(t *testing.T) {
 		if got := clientNetwork(netip.MustParseAddr(ip)).String(); got != want {
 			t.Errorf("%s: %s, want %s", ip, got, want)
 		}
-	}
-}
-
-// TestDetachedConnectionsCount upgrades a connection as package ws does: the
-// raw connection is closed, and counts until release.
-func TestDetachedConnectionsCount(t *testing.T) {
-	for _, options := range []Options{{}, {ConnectionsPerIP: 5}} {
-		t.Run(fmt.Sprint(options.ConnectionsPerIP), func(t *testing.T) {
-			releases := make(chan func(), 1)
-			s := runServer(t, options, new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
-				conn, _, err := res.Hijack()
-				if err != nil {
-					t.Error(err)
-				}
-				raw, release := conn.(interface{ Detach() (net.Conn, func()) }).Detach()
-				if _, ok := raw.(*net.TCPConn); !ok {
-					t.Errorf("Detach returned a %T", raw)
-				}
-				if _, again := conn.(*connection).Detach(); again == nil {
-					t.Error("no func")
-				} else {
-					again() // the second one is nobody's
-				}
-				if _, err := conn.(syscall.Conn).SyscallConn(); err != nil {
-					t.Error(err)
-				}
-				io.WriteString(raw, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
-				conn.Close()
-				raw.Close()
-				releases <- release
-			}))
-			conn := dial(t, s.addresses[0])
-			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-			io.Copy(io.Discard, conn)
-			release := <-releases
-			c := s.current.Load().connections
-			if s.open() != 1 || c.perIP != nil && len(c.perIP) != 1 {
-				t.Errorf("%d open, %v", s.open(), c.perIP)
-			}
-			release()
-			if s.open() != 0 || len(c.perIP) != 0 || c.waiting() != 0 {
-				t.Errorf("after release: %d open, %v", s.open(), c.perIP)
-			}
-		})
-	}
-}
-
-func TestDetachAllocatesNothing(t *testing.T) {
-	all := newConnections(&Options{})
-	all.open.Store(1 << 20)
-	c := &connection{all: all}
-	if n := testing.AllocsPerRun(100, func() {
-		c.left.Store(false)
-		_, release := c.Detach()
-		release()
-	}); n != 0 {
-		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -312,11 +299,5 @@ func TestMethods(t *testing.T) {
 func TestDefaultMaxConnectionsLeavesReserve(t *testing.T) {
 	if n := newConnections(Options{}.withDefaults()).limit; n < 1 || n > 1<<31 {
 		t.Errorf("%d connections", n)
-	}
-}
-
-func TestAcceptErrorsAreReturned(t *testing.T) {
-	if _, err := (&counter{Listener: boundTo{}, all: newConnections(&Options{})}).Accept(); err != net.ErrClosed {
-		t.Error(err)
 	}
 }

@@ -1,8 +1,7 @@
 package aerys
 
 import (
-	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,99 +10,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+
+	"aerys/internal/listen"
+	"aerys/internal/loop"
 )
-
-// address is what Host.Expose was given.
-type address struct {
-	network string // as net.Listen wants it
-	host    string // "" for every interface; the path of a Unix socket
-	port    int
-}
-
-func parseAddress(addr string, port int) (address, error) {
-	if strings.ContainsAny(addr, `/\`) || strings.HasPrefix(addr, "@") {
-		if port != 0 {
-			return address{}, errors.New("a Unix socket has port 0")
-		}
-		return address{network: "unix", host: addr}, nil
-	}
-	if port < 0 || port > 65535 {
-		return address{}, errors.New("want a port from 0 to 65535")
-	}
-	if addr == "*" {
-		return address{network: "tcp", port: port}, nil
-	}
-	if addr == "localhost" {
-		addr = "127.0.0.1"
-	}
-	ip, err := netip.ParseAddr(strings.Trim(addr, "[]"))
-	if err != nil {
-		return address{}, errors.New(`want "*", "localhost", an IP address or the path of a Unix socket`)
-	}
-	ip = ip.Unmap()
-	network := "tcp6"
-	if ip.Is4() {
-		network = "tcp4"
-	}
-	return address{network: network, host: ip.String(), port: port}, nil
-}
-
-func (a address) String() string {
-	if a.network == "unix" {
-		return a.host
-	}
-	return net.JoinHostPort(or(a.host, "*"), strconv.Itoa(a.port))
-}
-
-// listen binds the address.
-func (a address) listen() (net.Listener, error) {
-	if a.network != "unix" {
-		// Idle connections end by ConnectionTimeout and WebSockets by their
-		// heartbeat: probes of the kernel's would cost four system calls each.
-		config := net.ListenConfig{KeepAlive: -1}
-		return config.Listen(context.Background(), a.network, net.JoinHostPort(a.host, strconv.Itoa(a.port)))
-	}
-	removeStale(a.host)
-	return net.Listen("unix", a.host)
-}
-
-// removeStale removes a Unix socket that nobody listens on any more.
-func removeStale(path string) {
-	info, err := os.Lstat(path)
-	if err != nil || info.Mode()&os.ModeSocket == 0 {
-		return
-	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		conn.Close()
-		return
-	}
-	os.Remove(path)
-}
-
-// is reports whether a listener that another process bound is on a.
-func (a address) is(bound net.Addr) bool {
-	switch bound := bound.(type) {
-	case *net.UnixAddr:
-		return a.network == "unix" && bound.Name == a.host
-	case *net.TCPAddr:
-		ip, _ := netip.AddrFromSlice(bound.IP)
-		ip = ip.Unmap()
-		return bound.Port == a.port && a.network != "unix" &&
-			(ip.String() == a.host || a.host == "" && (ip == netip.IPv6Unspecified() || !ip.IsValid()))
-	}
-	return false
-}
 
 // listener is one address that hosts are exposed on.
 type listener struct {
-	address  address
+	address  listen.Address
 	service  *service
 	named    map[string]*site
 	wildcard *site
 	sites    []*site
 	bound    net.Listener
-	server   *http.Server
+	file     os.FileInfo // of the Unix socket that was made for bound, or nil
+
+	accepting *loop.Listener
+	protocols protocols
 }
 
 // add exposes a host on the listener.
@@ -132,30 +55,63 @@ func (l *listener) has(s *site) bool { return slices.Contains(l.sites, s) }
 // bind takes the listener over from those inherited, or makes it.
 func (l *listener) bind(inherited []net.Listener) (err error) {
 	for i, other := range inherited {
-		if other != nil && l.address.is(other.Addr()) {
+		if other != nil && l.address.Is(other.Addr()) {
 			l.bound, inherited[i] = other, nil
 			return nil
 		}
 	}
-	if l.bound, err = l.address.listen(); err != nil {
+	if l.bound, err = l.address.Listen(); err != nil {
 		return fmt.Errorf("aerys: host %v on %v: %w", l.sites[0].host, l.address, err)
+	}
+	if unix, ok := l.bound.(interface{ SetUnlinkOnClose(bool) }); ok && l.address.Host[0] != '@' {
+		unix.SetUnlinkOnClose(false)
+		l.file, err = os.Lstat(l.address.Host)
+	}
+	return err
+}
+
+// close releases the address, and removes the file of a Unix socket unless
+// another server has put its own in the place.
+func (l *listener) close() {
+	if l.bound == nil {
+		return
+	}
+	if l.file != nil && !l.service.handedOver.Load() {
+		if now, err := os.Lstat(l.address.Host); err == nil && os.SameFile(l.file, now) {
+			os.Remove(l.address.Host)
+		}
+		l.file = nil
+	}
+	if l.accepting != nil {
+		l.accepting.Close()
+		return
+	}
+	l.bound.Close()
+}
+
+// serve begins to accept connections.
+func (l *listener) serve() (err error) {
+	var config *tls.Config
+	if l.sites[0].tls != nil {
+		config = l.tlsConfig()
+	}
+	go l.protocols.http2.Serve(l.protocols.queue)
+	l.accepting, err = l.service.loop.Listen(l.bound, config, l.admit)
+	return err
+}
+
+// admit has a connection that was accepted served, if there is room for it.
+func (l *listener) admit(c *loop.Conn) loop.Owner {
+	if counted := l.service.connections.enter(c); counted != nil {
+		return l.protocols.http1.Admit(c, counted)
 	}
 	return nil
 }
 
-// serve accepts connections until the listener is closed.
-func (l *listener) serve() error {
-	counted := &counter{Listener: l.bound, all: l.service.connections}
-	if l.sites[0].tls != nil {
-		return l.server.ServeTLS(counted, "", "")
-	}
-	return l.server.Serve(counted)
-}
-
 // url is where a person opens the listener.
 func (l *listener) url() string {
-	if l.address.network == "unix" {
-		return "unix:" + l.address.host
+	if l.address.Network == "unix" {
+		return "unix:" + l.address.Host
 	}
 	scheme, standard := "http", 80
 	if l.sites[0].tls != nil {
@@ -164,8 +120,8 @@ func (l *listener) url() string {
 	host := "localhost"
 	if l.wildcard == nil {
 		host = l.sites[0].host.name
-	} else if ip, err := netip.ParseAddr(l.address.host); err == nil && !ip.IsUnspecified() && !ip.IsLoopback() {
-		host = l.address.host
+	} else if ip, err := netip.ParseAddr(l.address.Host); err == nil && !ip.IsUnspecified() && !ip.IsLoopback() {
+		host = l.address.Host
 	}
 	if strings.Contains(host, ":") && host[0] != '[' {
 		host = "[" + host + "]"
@@ -186,40 +142,40 @@ func (l *listener) site(name string) *site {
 	return l.wildcard
 }
 
-// ServeHTTP finds the host for a request, and ends the connection after it
-// when it is the last.
+// ServeHTTP finds the host for a request.
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, _ := r.Context().Value(connectionKey{}).(*connection)
-	if l.isLast(c, r) {
-		w.Header().Set("Connection", "close") // over HTTP/2 this sends GOAWAY
-	}
-	s := l.site(r.Host)
-	if s == nil {
-		http.Error(w, "No such host.", http.StatusBadRequest)
+	if c, _ := r.Context().Value(connectionKey{}).(*connection); c != nil {
+		l.serveStream(c, w, r)
 		return
 	}
-	if s.verifies() && l.bySNI(r.TLS.ServerName) != s {
-		// The connection was opened under the rules of another host.
-		http.Error(w, "Use another connection for this host.", http.StatusMisdirectedRequest)
-		return
-	}
-	if r.ContentLength == 0 {
-		s.ServeHTTP(w, r)
-		if c != nil && c.upgrade.Load() == taken {
-			panic(http.ErrAbortHandler) // net/http is to end its part without an answer
-		}
-		return
-	}
-	expectBody(r, s.options.ConnectionTimeout)
-	s.ServeHTTP(w, r)
-	// net/http reads what was left of the body, with no time limit of its own.
-	http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.options.ConnectionTimeout))
+	l.choose(r).serve(w, r, l.service)
 }
 
-// isLast reports whether the connection is to be closed after a request. It is
-// after a chunked one: that may have come with a Content-Length too, which
-// net/http does not tell, and then what follows may be half of a smuggled
-// request (RFC 9112 §6.1 demands the close).
-func (l *listener) isLast(c *connection, r *http.Request) bool {
-	return c != nil && c.countRequest(r) || len(r.TransferEncoding) > 0 || l.service.stopping.Load()
+// serveStream serves a request over HTTP/2.
+func (l *listener) serveStream(c *connection, w http.ResponseWriter, r *http.Request) {
+	s := l.choose(r)
+	if c.countRequest() || l.service.stopping.Load() {
+		w.Header().Set("Connection", "close") // this sends GOAWAY
+	}
+	weight, ok := c.beginStream()
+	if ok {
+		defer c.endStream(weight)
+	} else {
+		s = l.service.busy
+	}
+	s.serve(w, r, l.service)
+}
+
+// choose returns the host for a request, or what answers in its place.
+func (l *listener) choose(r *http.Request) *site {
+	s := l.site(r.Host)
+	switch {
+	case r.Method == "OPTIONS" && r.RequestURI == "*":
+		return l.service.general
+	case s == nil:
+		return l.service.unknown
+	case s.verifies() && l.bySNI(r.TLS.ServerName) != s:
+		return l.service.misdirected // the connection was opened under the rules of another host
+	}
+	return s
 }

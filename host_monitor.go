@@ -47,8 +47,9 @@ func (s *Server) Monitor() any {
 
 func (sv *service) state() ServerState {
 	c := sv.connections
+	received, sent := sv.loop.Traffic()
 	state := ServerState{Since: sv.began, Stopping: sv.stopping.Load(), Connections: ConnectionState{
-		c.open.Load(), c.accepted.Load(), c.refused.Load(), c.received.Load(), c.sent.Load()}}
+		c.open.Load(), c.accepted.Load(), c.refused.Load(), received, sent}}
 	for _, s := range sv.sites {
 		host := s.state()
 		for _, l := range sv.listeners {

@@ -5,28 +5,38 @@ import (
 	"log/slog"
 	"mime"
 	"time"
+
+	"aerys/internal/field"
 )
 
 // Options are the settings of a Server. The zero value of each field stands
 // for the default that its comment names. A negative number switches a limit
 // off where that is said, and is an error of Serve elsewhere.
 type Options struct {
-	// Debug shows panics with their stack in the page, and detects a Request
-	// or Response that is used after its handler returned. Not for production.
+	// Debug shows panics with their stack in the page. Not for production.
 	Debug bool
 
 	// User is the account the process changes to once all ports are bound
-	// (Unix only, needs root). Empty keeps the user. Certificates are read
-	// before; one that only root can read is not noticed to change.
+	// (Unix only, needs root, or to be that user). Empty keeps the user; so a
+	// set-user-id program keeps both. Unix sockets are given to it, with the mode
+	// that they have; their files stay behind if it may not write to the
+	// directory, and are replaced at the next start. Certificates are read
+	// before; one that only root can read is not read again when it changes,
+	// which is logged.
 	User string
 
 	// Logger receives everything the server has to say. Default slog.Default().
 	Logger *slog.Logger
 
 	// MaxConnections is how many client connections may be open at once,
-	// upgraded ones included; more are reset. Default: what the limit of open
-	// files allows, less a tenth, at least 64, for everything else; 10000 where
-	// there is no such limit.
+	// upgraded ones included. For more, those of HTTP/1 that are idle for the
+	// longest time are closed; where there are none, the new ones are reset. Each
+	// may be sent a file besides, and over HTTP/2 one for each request at once.
+	//
+	// By default the limit of open files decides: a tenth of it, at least 64, is
+	// for everything else, a connection takes two of the rest, an upgraded one
+	// takes one, and further requests at once over HTTP/2 one each, which get
+	// 503 when there is none left. Where there is no such limit it is 10000.
 	MaxConnections int
 
 	// ConnectionsPerIP bounds the connections from one IPv4 address or one
@@ -39,13 +49,26 @@ type Options struct {
 	MaxRequestsPerConnection int
 
 	// ConnectionTimeout bounds the time that a client may take to send a
-	// request's header, or to shake hands for TLS, and that a connection may
-	// stay idle, or owe what no handler read of a body. A handler that reads a
-	// body over HTTP/1 waits ten times as long for each part of it; over HTTP/2
-	// a silent client is pinged. A client that takes nothing of a response for
-	// ten times as long is dropped, after forty times at the latest; a handler
-	// that sets a write deadline decides itself. Default 6 s.
+	// request's header, or to shake hands for TLS. A body that is waited for over
+	// HTTP/1, by a handler or to be skipped behind an answer, may stand still for
+	// ten times as long, and has to come with 240 bytes a second from then on; a
+	// handler that reads gets an error, and may still answer. Over HTTP/2 a silent
+	// client is pinged. Up to 256 KiB that no handler reads are skipped for the
+	// sake of the connection; an error (a status from 400 on), an answer to
+	// Expect: 100-continue, and one to a body in chunks are the connection's last
+	// where the body is not all there.
+	//
+	// A client that takes nothing of a response for ten times as long is dropped;
+	// over HTTP/2, where only the request's stream ends, it has to take 64 KiB at
+	// least, and twenty times are the latest. A handler that sets a deadline
+	// decides itself, until it returns. All this is looked after once a second:
+	// what is due may happen up to three seconds later. Default 6 s.
 	ConnectionTimeout time.Duration
+
+	// IdleTimeout bounds how long a connection stays without a request. It is
+	// longer than the 60 s after which common proxies close theirs, for one that
+	// finds a connection closed that it has just used answers 502. Default 75 s.
+	IdleTimeout time.Duration
 
 	// ShutdownTimeout bounds how long a graceful stop waits for requests and
 	// WebSocket clients. Default 3 s.
@@ -76,9 +99,9 @@ type Options struct {
 	MaxBodySize int64
 
 	// MaxHeaderSize bounds a request's header, its first line included, in
-	// bytes; larger ones get 431. Default 32 KiB, at least 4097. net/http may
-	// let it be exceeded by up to 4096 bytes. HTTP/2, where RFC 9113 §6.5.2
-	// says what counts, is told a limit 3776 bytes lower.
+	// bytes; larger ones get 431, as do those with more than 1000 fields.
+	// Default 32 KiB, at least 4097. HTTP/2, where RFC 9113 §6.5.2 says what
+	// counts, is told a limit 3776 bytes lower.
 	MaxHeaderSize int
 
 	// MaxInputVars bounds the fields of a parsed body. Default 200.
@@ -100,6 +123,8 @@ type Options struct {
 	// OutputBufferSize is how many bytes of a response are held back before
 	// it is streamed. Default 8192.
 	OutputBufferSize int
+
+	contentType string // of both defaults
 }
 
 // or returns value, or the default when value is zero.
@@ -116,6 +141,7 @@ func (o *Options) check() error {
 	for name, value := range map[string]int64{
 		"MaxConnections": int64(o.MaxConnections), "ConnectionsPerIP": int64(o.ConnectionsPerIP),
 		"ConnectionTimeout": int64(o.ConnectionTimeout), "ShutdownTimeout": int64(o.ShutdownTimeout),
+		"IdleTimeout": int64(o.IdleTimeout),
 		"MaxBodySize": o.MaxBodySize, "MaxHeaderSize": int64(o.MaxHeaderSize),
 		"MaxInputVars": int64(o.MaxInputVars), "MaxFieldLen": int64(o.MaxFieldLen),
 		"MaxConcurrentStreams": int64(o.MaxConcurrentStreams), "OutputBufferSize": int64(o.OutputBufferSize),
@@ -125,7 +151,7 @@ func (o *Options) check() error {
 		}
 	}
 	for _, method := range o.AllowedMethods {
-		if !validFieldName(method) { // both are tokens: RFC 9110 §5.6.2
+		if !field.IsToken(method) { // both are tokens: RFC 9110 §5.6.2
 			return fmt.Errorf("aerys: Options.AllowedMethods: %q is no method", method)
 		}
 	}
@@ -135,11 +161,15 @@ func (o *Options) check() error {
 	return nil
 }
 
+// longest is a ConnectionTimeout of which there may be multiples: a year.
+const longest = 1 << 55
+
 // withDefaults returns the options with every zero value replaced.
 func (o Options) withDefaults() *Options {
 	o.Logger = or(o.Logger, slog.Default())
 	o.MaxRequestsPerConnection = or(o.MaxRequestsPerConnection, 1000)
-	o.ConnectionTimeout = or(o.ConnectionTimeout, 6*time.Second)
+	o.ConnectionTimeout = min(or(o.ConnectionTimeout, 6*time.Second), longest)
+	o.IdleTimeout = min(or(o.IdleTimeout, 75*time.Second), longest)
 	o.ShutdownTimeout = or(o.ShutdownTimeout, 3*time.Second)
 	o.DefaultContentType = or(o.DefaultContentType, "text/html")
 	o.DefaultTextCharset = or(o.DefaultTextCharset, "utf-8")
@@ -152,5 +182,6 @@ func (o Options) withDefaults() *Options {
 	o.MaxFieldLen = or(o.MaxFieldLen, 16<<10)
 	o.MaxConcurrentStreams = or(o.MaxConcurrentStreams, 100)
 	o.OutputBufferSize = or(o.OutputBufferSize, 8192)
+	o.contentType = field.WithCharset(o.DefaultContentType, o.DefaultTextCharset)
 	return &o
 }

@@ -3,7 +3,6 @@ package aerys
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -131,24 +130,5 @@ func TestSectionThatEndsEarly(t *testing.T) {
 	answer := converse(t, s.addresses[0], "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	if n := <-sent; n != 50_000 || !strings.HasSuffix(answer, string(content)) {
 		t.Errorf("%d bytes are said to be sent", n)
-	}
-}
-
-// TestSectionToNobody sends a section to a client that has left.
-func TestSectionToNobody(t *testing.T) {
-	file, _ := randomFile(t, 50_000)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	conn := dial(t, l.Addr())
-	conn.Close()
-	for what, source := range map[string]io.ReaderAt{"file": file, "memory": bytes.NewReader(make([]byte, 50_000))} {
-		c := &connection{Conn: conn, all: newConnections(&Options{}), cork: corks.Get().(*cork)}
-		c.Write([]byte("header"))
-		if n, err := c.ReadFrom(io.NewSectionReader(source, 0, 50_000)); n != 0 || !errors.Is(err, net.ErrClosed) {
-			t.Errorf("%s: %d bytes, %v", what, n, err)
-		}
 	}
 }

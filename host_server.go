@@ -4,13 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"aerys/internal/http1"
+	"aerys/internal/listen"
+	"aerys/internal/loop"
 )
 
 // Server serves hosts on the addresses that they are exposed on, once at a
@@ -56,11 +61,12 @@ func (s *Server) serve(ctx context.Context, inherited []net.Listener, ready func
 		return err
 	}
 	s.current.Store(sv)
+	sv.warnOfExtendedConnect()
 	defer sv.close()
 	if err := sv.bind(inherited); err != nil {
 		return err
 	}
-	if err := changeUser(sv.options.User); err != nil {
+	if err := listen.ChangeUser(sv.options.User, sv.files()); err != nil {
 		return err
 	}
 	if err := sv.start(ctx); err != nil {
@@ -85,12 +91,19 @@ func (s *Server) serve(ctx context.Context, inherited []net.Listener, ready func
 type service struct {
 	options     *Options
 	sites       []*site
+	general     *site // what is asked of the server as a whole (RFC 9110 §9.3.7)
+	unknown     *site // requests for no host of the listener
+	misdirected *site // those for a host whose rules the connection has not passed
+	busy        *site // those that there is no room for
 	listeners   []*listener
 	connections *connections
+	loop        *loop.Loop
 	began       time.Time
 	started     []any // actions, in the order of their start
-	accepting   sync.WaitGroup
 	stopping    atomic.Bool
+	handedOver  atomic.Bool   // the listeners are another process's, too
+	patience    time.Duration // with a process that is to take over
+	setID       bool          // somebody else than the process's user started it
 }
 
 // newService finds out which host is where, and reads the certificates.
@@ -101,7 +114,12 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 	if err := options.check(); err != nil {
 		return nil, err
 	}
-	sv := &service{options: options, connections: newConnections(options), began: time.Now()}
+	sv := &service{options: options, connections: newConnections(options), loop: loop.New(options.Logger),
+		began: time.Now(), patience: handOverTimeout, setID: listen.IsSetID()}
+	sv.general = newErrorSite(options, http.StatusOK, "")
+	sv.unknown = newErrorSite(options, http.StatusBadRequest, "No such host.\n")
+	sv.misdirected = newErrorSite(options, http.StatusMisdirectedRequest, "Use another connection for this host.\n")
+	sv.busy = newErrorSite(options, http.StatusServiceUnavailable, "Too many requests at once.\n")
 	for _, h := range hosts {
 		s := newSite(h, options)
 		if err := s.encrypt(); err != nil {
@@ -115,11 +133,21 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 	return sv, nil
 }
 
+// warnOfExtendedConnect tells that browsers' WebSockets will fail, if net/http
+// announces to them what is not served (RFC 8441 §3). It does so by the
+// environment, which some other library may have changed.
+func (sv *service) warnOfExtendedConnect() {
+	if strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1") {
+		sv.options.Logger.Warn("aerys: with http2xconnect=1 in GODEBUG, browsers open wss:// over HTTP/2 by an extended CONNECT (RFC 8441), " +
+			"which is answered with 501, and their WebSockets fail: take it out of the environment")
+	}
+}
+
 // expose adds the site to the listeners of its addresses.
 func (sv *service) expose(s *site) error {
 	exposed, addresses := false, s.host.exposedOn()
 	for _, a := range addresses {
-		if s.host.port != 0 && s.host.port != a.port {
+		if s.host.port != 0 && s.host.port != a.Port {
 			continue
 		}
 		exposed = true
@@ -134,7 +162,7 @@ func (sv *service) expose(s *site) error {
 }
 
 // listener returns the listener of an address.
-func (sv *service) listener(a address) *listener {
+func (sv *service) listener(a listen.Address) *listener {
 	for _, l := range sv.listeners {
 		if l.address == a {
 			return l
@@ -151,7 +179,7 @@ func (sv *service) bind(inherited []net.Listener) error {
 		if err := l.bind(inherited); err != nil {
 			return err
 		}
-		l.server = newHTTPServer(l, sv.options)
+		l.protocols = newProtocols(l, sv.options)
 	}
 	for _, unused := range inherited {
 		if unused != nil {
@@ -160,38 +188,6 @@ func (sv *service) bind(inherited []net.Listener) error {
 		}
 	}
 	return nil
-}
-
-// newHTTPServer sets up what does the work.
-func newHTTPServer(l *listener, options *Options) *http.Server {
-	server := &http.Server{
-		Handler:           l,
-		ReadHeaderTimeout: options.ConnectionTimeout,
-		IdleTimeout:       options.ConnectionTimeout,
-		MaxHeaderBytes:    max(1, options.MaxHeaderSize-4096), // net/http adds this much
-		ErrorLog:          slog.NewLogLogger(options.Logger.Handler(), slog.LevelWarn),
-		ConnContext:       connectionContext,
-		Protocols:         new(http.Protocols),
-		// Larger frames than RFC 9113 §4.2's minimum would gain little, and
-		// net/http checks the size of a frame only against its own maximum.
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: options.MaxConcurrentStreams, MaxReadFrameSize: 16384,
-			SendPingTimeout: options.ConnectionTimeout},
-	}
-	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetHTTP2(true)
-	server.Protocols.SetUnencryptedHTTP2(true)
-	if l.sites[0].tls != nil {
-		server.TLSConfig = l.tlsConfig()
-	}
-	return server
-}
-
-// connectionContext lets a request find its connection.
-func connectionContext(ctx context.Context, conn net.Conn) context.Context {
-	if encrypted, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = encrypted.NetConn()
-	}
-	return context.WithValue(ctx, connectionKey{}, conn)
 }
 
 // actions returns everything that was registered with the hosts.
@@ -238,13 +234,9 @@ func (sv *service) stopActions() error {
 func (sv *service) accept() <-chan error {
 	failed := make(chan error, len(sv.listeners))
 	for _, l := range sv.listeners {
-		sv.accepting.Add(1)
-		go func() {
-			defer sv.accepting.Done()
-			if err := l.serve(); !sv.stopping.Load() {
-				failed <- fmt.Errorf("aerys: listening on %v: %w", l.address, err)
-			}
-		}()
+		if err := l.serve(); err != nil {
+			failed <- fmt.Errorf("aerys: listening on %v: %w", l.address, err)
+		}
 	}
 	return failed
 }
@@ -257,30 +249,39 @@ func (sv *service) addresses() (addresses []net.Addr) {
 	return addresses
 }
 
+// files returns the paths of the Unix sockets that this process has made.
+func (sv *service) files() (paths []string) {
+	for _, l := range sv.listeners {
+		if l.file != nil {
+			paths = append(paths, l.address.Host)
+		}
+	}
+	return paths
+}
+
 // stop stops accepting, the Stoppers, and the connections.
 func (sv *service) stop(cause error) error {
 	deadline := time.Now().Add(sv.options.ShutdownTimeout)
 	sv.stopping.Store(true)
+	for _, l := range sv.listeners {
+		l.protocols.http1.EndAfterResponse()
+	}
 	sv.close()
-	sv.accepting.Wait()
 	stopped := make(chan error, 1)
 	go func() { stopped <- sv.stopActions() }()
 	sv.drain(deadline, cause == errHandedOver)
-	sv.connections.closeFresh()
 	return errors.Join(sv.shutDown(deadline), <-stopped)
 }
 
 // close releases the ports.
 func (sv *service) close() {
 	for _, l := range sv.listeners {
-		if l.bound != nil {
-			l.bound.Close()
-		}
+		l.close()
 	}
 }
 
 // silence is how long a stop waits for the first request of connections that
-// were accepted just before it. net/http would drop them, and a browser that
+// were accepted just before it. To drop them would lose requests, and a browser that
 // opened one in advance never sends anything.
 const silence = 500 * time.Millisecond
 
@@ -290,7 +291,7 @@ const silence = 500 * time.Millisecond
 func (sv *service) drain(deadline time.Time, handedOver bool) {
 	quiet := time.Now().Add(silence)
 	for now := time.Now(); now.Before(deadline); now = time.Now() {
-		expected := sv.connections.waiting() > 0 || handedOver && sv.connections.open.Load() > 0
+		expected := http1.Fresh(sv.loop) > 0 || handedOver && sv.connections.open.Load() > 0
 		if sv.underWay() == 0 && (!expected || now.After(quiet)) {
 			return
 		}
@@ -310,21 +311,33 @@ func (sv *service) underWay() (requests int64) {
 func (sv *service) shutDown(deadline time.Time) error {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
+	http1.EndIdle(sv.loop)
 	var servers sync.WaitGroup
 	for _, l := range sv.listeners {
 		servers.Add(1)
 		go func() {
 			defer servers.Done()
-			l.server.Shutdown(ctx)
+			l.protocols.http2.Shutdown(ctx)
 		}()
 	}
 	servers.Wait()
+	for quiet := time.Now().Add(silence); sv.loop.Len() > 0 && ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		http1.EndIdle(sv.loop)
+		if time.Now().After(quiet) {
+			http1.EndAnswered(sv.loop)
+		}
+	}
 	lost := sv.underWay()
 	for _, l := range sv.listeners {
-		l.server.Close()
+		l.protocols.http2.Close()
+		l.protocols.queue.Close()
 	}
+	sv.loop.Close(closePeriod)
 	if lost > 0 {
 		return fmt.Errorf("aerys: %d requests were cut off after ShutdownTimeout (%v)", lost, sv.options.ShutdownTimeout)
 	}
 	return nil
 }
+
+// closePeriod is how long connections that are cut off may take to notice.
+const closePeriod = time.Second

@@ -176,18 +176,6 @@ func TestConnectionsAcceptedBeforeTheStopAreServed(t *testing.T) {
 	}
 }
 
-func TestServeEndsWhenAListenerFails(t *testing.T) {
-	ready := make(chan struct{})
-	s := &Server{Hosts: []*Host{local("a")}, Ready: func([]net.Addr) { close(ready) }}
-	result := make(chan error)
-	go func() { result <- s.Serve(context.Background()) }()
-	<-ready
-	s.current.Load().listeners[0].bound.Close()
-	if err := <-result; err == nil || !strings.Contains(err.Error(), "aerys: listening on 127.0.0.1:0") {
-		t.Errorf("Serve returned %v", err)
-	}
-}
-
 func TestPanics(t *testing.T) {
 	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(func(req *Request, res *Response) {
 		switch req.URL.Path {

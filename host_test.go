@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -235,7 +236,10 @@ func TestHostPanicsAtWrongArguments(t *testing.T) {
 		{"negative port", func(h *Host) { h.Expose("::", -1) }, `Host.Expose("::", -1)`},
 		{"a name to listen on", func(h *Host) { h.Expose("example.com", 80) }, `want "*", "localhost", an IP address`},
 		{"socket with port", func(h *Host) { h.Expose("/run/a.sock", 80) }, `a Unix socket has port 0`},
-		{"no certificate", func(h *Host) { h.Encrypt("", "") }, `Host.Encrypt("", "")`},
+		{"no certificate", func(h *Host) { h.Encrypt("", "") }, `aerys: Host.Encrypt("", ""): want a certificate file, or a tls.Config with GetCertificate`},
+		{"none in the config", func(h *Host) { h.Encrypt("", "", &tls.Config{NextProtos: []string{"h2"}}) }, `want a certificate file, or a tls.Config with GetCertificate`},
+		{"no config", func(h *Host) { h.Encrypt("", "", nil) }, `want a certificate file, or a tls.Config with GetCertificate`},
+		{"a key alone", func(h *Host) { h.Encrypt("", "a.key", &tls.Config{GetCertificate: theirs(tls.Certificate{})}) }, `want the file with the certificate that the key is for`},
 		{"two configs", func(h *Host) { h.Encrypt("a", "b", nil, nil) }, `at most one tls.Config`},
 		{"no action", func(h *Host) { h.Use(1) }, `Host.Use: action 1 of 1 is of type int`},
 	} {
@@ -318,7 +322,7 @@ func TestAddressesAreShownAndOpened(t *testing.T) {
 			t.Fatal(err)
 		}
 		l := sv.listeners[0]
-		l.bound = boundTo{&net.TCPAddr{Port: l.address.port}}
+		l.bound = boundTo{&net.TCPAddr{Port: l.address.Port}}
 		if url := l.url(); url != test.url {
 			t.Errorf("%v: %s, want %s", l.address, url, test.url)
 		}

@@ -47,11 +47,21 @@ func program(address string) *Server {
 	if socket != "" {
 		host.Expose(socket, 0)
 	}
+	if delay, err := time.ParseDuration(os.Getenv("TEST_PROGRAM_DELAY")); err == nil {
+		host.Use(slow(delay))
+	}
 	return &Server{Hosts: []*Host{host.Use(Router().
+		Get("/ids", func(_ *Request, res *Response) { res.End(ids()) }).
 		Get("/pid", func(_ *Request, res *Response) { res.End(strconv.Itoa(os.Getpid())) }).
 		Get("/uid", func(_ *Request, res *Response) { res.End(strconv.Itoa(os.Getuid())) }).
 		Get("/hang", func(_ *Request, res *Response) { res.Flush(); time.Sleep(time.Minute) }))}}
 }
+
+// slow is an action that takes its time to start.
+type slow time.Duration
+
+func (s slow) Start(context.Context) error { time.Sleep(time.Duration(s)); return nil }
+func (slow) Serve(*Request, *Response)     {}
 
 // startProgram starts TestProgram by a command line whose last part is the
 // program, and waits until it says where it listens.
@@ -61,6 +71,12 @@ func startProgram(t *testing.T, files []*os.File, environment []string, command 
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), environment...)
 	cmd.ExtraFiles = files
+	return cmd, startedProgram(t, cmd)
+}
+
+// startedProgram starts a command and returns the first line that it prints.
+func startedProgram(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +92,7 @@ func startProgram(t *testing.T, files []*os.File, environment []string, command 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cmd, line
+	return line
 }
 
 // accepts reports whether somebody listens on a port.
@@ -280,81 +296,18 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
-func TestInherit(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// A socket that no host is exposed on is closed.
+func TestUnusedSocket(t *testing.T) {
+	unused, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	inheriting := func(process string) (inherited []net.Listener, serving func(), err error) {
-		file, _ := l.(*net.TCPListener).File()
-		fd, _ := syscall.Dup(int(descriptor(file)))
-		file.Close()
-		t.Setenv(process, strconv.Itoa(os.Getpid()))
-		t.Setenv(variableCount, "1")
-		inherited, serving, err = inherit(fd)
-		if os.Getenv(process)+os.Getenv(variableCount) != "" {
-			t.Error("the environment is passed on")
-		}
-		return inherited, serving, err
-	}
-	inherited, serving, err := inheriting(variableProcess)
-	if err != nil || len(inherited) != 1 {
-		t.Fatal(inherited, err)
-	}
-	serving()
-	port := l.Addr().(*net.TCPAddr).Port
-	for address, want := range map[address]bool{
-		{network: "tcp4", host: "127.0.0.1", port: port}:     true,
-		{network: "tcp4", host: "127.0.0.1", port: port + 1}: false,
-		{network: "tcp4", host: "0.0.0.0", port: port}:       false,
-		{network: "tcp", port: port}:                         false,
-		{network: "unix", host: "127.0.0.1"}:                 false,
-	} {
-		if address.is(inherited[0].Addr()) != want {
-			t.Errorf("%v is %v: want %v", address, inherited[0].Addr(), want)
-		}
-	}
-	// A socket that no host is exposed on is closed.
 	sv, _ := newService(Options{Logger: textLogger(io.Discard)}.withDefaults(), []*Host{local("x")})
 	defer sv.close()
-	if err := sv.bind(inherited); err != nil {
+	if err := sv.bind([]net.Listener{unused}); err != nil {
 		t.Error(err)
 	}
-	if _, err := inherited[0].Accept(); err == nil {
+	if _, err := unused.Accept(); err == nil {
 		t.Error("an unused socket is open")
-	}
-	if inherited, _, _ := inheriting(variableHandOver); len(inherited) != 0 {
-		t.Error("took what was meant for another process")
-	}
-	file, _ := os.Open(os.DevNull)
-	defer file.Close()
-	t.Setenv(variableProcess, strconv.Itoa(os.Getpid()))
-	t.Setenv(variableCount, "1")
-	fd, _ := syscall.Dup(int(file.Fd())) // inherit owns what it is given
-	if _, _, err := inherit(fd); err == nil || !strings.Contains(err.Error(), "want a listening stream socket") {
-		t.Error("took a file for a socket: ", err)
-	}
-}
-
-func TestUser(t *testing.T) {
-	if os.Getuid() != 0 {
-		err := (&Server{Options: Options{User: "root"}, Hosts: []*Host{local("x")}}).Serve(context.Background())
-		if err == nil || !strings.Contains(err.Error(), "aerys: Options.User: cannot become root") {
-			t.Errorf("Serve returned %v", err)
-		}
-		return
-	}
-	if err := changeUser("root"); err != nil {
-		t.Error(err)
-	}
-	port := freePort(t)
-	startProgram(t, nil, []string{fmt.Sprint("TEST_PROGRAM_ADDRESS=", port), "TEST_PROGRAM_USER=nobody"})
-	uid, _, _, err := lookUpUser("nobody")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body, err := fetch(http.DefaultClient, port, "/uid"); body != strconv.Itoa(uid) {
-		t.Errorf("user %q, want %d (%v)", body, uid, err)
 	}
 }

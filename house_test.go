@@ -21,10 +21,18 @@ import (
 // Nobody imports anything else but the standard library, and example programs
 // import what they like of both.
 var imports = map[string][]string{
-	".":        nil,
-	"ws/frame": nil,
-	"ws":       {"aerys", "aerys/ws/frame"},
-	"static":   {"aerys"},
+	".":                      {"aerys/internal/compress", "aerys/internal/field", "aerys/internal/form", "aerys/internal/http1", "aerys/internal/listen", "aerys/internal/loop", "aerys/internal/pattern"},
+	"internal/loop":          nil,
+	"internal/loop/looptest": {"aerys/internal/loop"}, // of tests
+	"internal/compress":      {"aerys/internal/field"},
+	"internal/listen":        nil,
+	"internal/form":          nil,
+	"internal/field":         nil,
+	"internal/pattern":       nil,
+	"internal/http1":         {"aerys/internal/loop"},
+	"ws/frame":               nil,
+	"ws":                     {"aerys", "aerys/internal/field", "aerys/internal/loop", "aerys/ws/frame"},
+	"static":                 {"aerys", "aerys/internal/field"},
 }
 
 func TestImports(t *testing.T) {
@@ -124,7 +132,7 @@ func receiver(method *ast.FuncDecl) string {
 }
 
 func TestModuleRequiresNothing(t *testing.T) {
-	if got, want := read(t, "go.mod"), "module aerys\n\ngo 1.24\n"; got != want {
+	if got, want := read(t, "go.mod"), "module aerys\n\ngo 1.24.2\n"; got != want {
 		t.Errorf("go.mod is %q, want %q", got, want)
 	}
 	if _, err := os.Stat("go.sum"); err == nil {
@@ -138,7 +146,7 @@ func TestTopLevel(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := regexp.MustCompile(`^(\..*|(doc|(router|host|request|response)(_[a-z_]+)?)\.go|.*_test\.go|go\.mod|README\.md|LICENSE|` +
-		`ws|static|example|vendor|.*\.(out|test|prof))$`)
+		`ws|static|example|internal|vendor|.*\.(out|test|prof))$`)
 	for _, entry := range entries {
 		if !known.MatchString(entry.Name()) {
 			t.Errorf("%s has no place at the top level", entry.Name())

@@ -14,59 +14,72 @@ import (
 // limited by Options.MaxBodySize and can raise that (the field of net/http is
 // req.Request.Body, and is limited as well).
 //
-// A Request belongs to the goroutine that serves it, and is used again for
-// another client once its handler returned. What may be kept: the embedded
-// *http.Request as net/http allows it, and whatever the methods return, save
-// for the readers of the body. With Options.Debug, use after the end panics.
+// A Request belongs to the goroutine that serves it. Whoever keeps it finds its
+// own data in it, or none, but no body any more: once its handler has returned,
+// reading fails.
 type Request struct {
 	*http.Request
 
 	options *Options
-	params  params
 	input   *limitedBody // nil when there is no body
+	locals  *locals
+
+	mu      sync.Mutex // guards all below, for those who keep a Request
+	params  params
 	query   url.Values
 	form    *ParsedBody
-	locals  map[any]any
+	formErr error
 }
 
-// exchange is a Request and its Response, pooled together.
+// locals are what SetLocal stored, for all actions.
+type locals struct {
+	mu     sync.Mutex
+	values map[any]any
+}
+
+// exchange is a Request and its Response. It is made for one request and never
+// used again: whoever keeps a part of it finds nobody else's data there.
 type exchange struct {
 	request  Request
 	response Response
+	locals   locals
+	values   [4]string // of request.params, if they suffice
+
+	standard standardCall // for the outermost handler of net/http, and those after it
 }
 
-var exchanges = sync.Pool{New: func() any { return new(exchange) }}
-
-// acquire takes an exchange from the pool for one request.
-func acquire(w http.ResponseWriter, r *http.Request, options *Options) *exchange {
-	x := exchanges.Get().(*exchange)
-	x.request.Request, x.request.options = r, options
+// newExchange returns an exchange for one request, whose answer goes to w.
+func newExchange(w http.ResponseWriter, r *http.Request, options *Options) *exchange {
+	x := new(exchange)
+	x.request.Request, x.request.options, x.request.locals = r, options, &x.locals
+	x.request.params.values = x.values[:0]
 	if r.ContentLength != 0 && r.Body != nil && r.Method != http.MethodConnect { // that one opens a tunnel
-		x.request.input = limit(w, r, options.MaxBodySize)
+		x.request.input = limit(r, options.MaxBodySize)
 	}
-	x.response.reset(x, w)
+	x.response.exchange = x
+	x.response.out.open(w)
 	return x
 }
 
-// release returns x to the pool; in debug mode never, so that whoever still
-// holds a part of it panics.
-func (x *exchange) release() {
-	q, debug := &x.request, x.request.options.Debug
-	q.Request, q.input, q.query, q.form, q.locals = nil, nil, nil, nil, nil
-	q.params.reset()
-	x.response.release(debug)
-	if !debug {
-		exchanges.Put(x)
+// with returns the request as it is for those that follow a middleware of
+// net/http, which has given them another one.
+func (r *Request) with(other *http.Request) *Request {
+	if other == r.Request {
+		return r
 	}
+	q := &Request{Request: other, options: r.options, input: r.input}
+	q.inherit(r)
+	return q
 }
 
-const misuse = "aerys: a Request or Response was used after its handler returned: " +
-	"wait for your goroutines before you return, or hand them copies of what they need"
-
-// live panics when the request is over.
-func (r *Request) live() {
-	if r.Request == nil {
-		panic(misuse)
+// inherit takes over what is known of outer.
+func (r *Request) inherit(outer *Request) {
+	outer.mu.Lock()
+	defer outer.mu.Unlock()
+	r.locals, r.form, r.formErr = outer.locals, outer.form, outer.formErr
+	r.params = params{outer.params.names, append(r.params.values, outer.params.values...)}
+	if r.URL == outer.URL {
+		r.query = outer.query
 	}
 }
 
@@ -79,7 +92,8 @@ func (r *Request) Params(name string) []string { return r.AllParams()[name] }
 // AllParams returns the parameters of the query string, which is parsed once.
 // Malformed pairs are left out, as by [url.URL.Query].
 func (r *Request) AllParams() url.Values {
-	r.live()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.query == nil {
 		r.query = r.URL.Query()
 	}
@@ -88,7 +102,6 @@ func (r *Request) AllParams() url.Values {
 
 // CookieValue returns the value of the first cookie of that name, or "".
 func (r *Request) CookieValue(name string) string {
-	r.live()
 	cookie, err := r.Cookie(name)
 	if err != nil {
 		return ""
@@ -98,18 +111,20 @@ func (r *Request) CookieValue(name string) string {
 
 // Local returns what SetLocal stored for this request, or nil.
 func (r *Request) Local(key any) any {
-	r.live()
-	return r.locals[key]
+	r.locals.mu.Lock()
+	defer r.locals.mu.Unlock()
+	return r.locals.values[key]
 }
 
 // SetLocal stores a value for the actions that follow. As with
 // [context.WithValue], keys should be of a type of your own.
 func (r *Request) SetLocal(key, value any) {
-	r.live()
-	if r.locals == nil {
-		r.locals = make(map[any]any)
+	r.locals.mu.Lock()
+	defer r.locals.mu.Unlock()
+	if r.locals.values == nil {
+		r.locals.values = make(map[any]any)
 	}
-	r.locals[key] = value
+	r.locals.values[key] = value
 }
 
 // ConnectionInfo tells how a request arrived.
@@ -124,7 +139,6 @@ type ConnectionInfo struct {
 
 // Info returns what is known of the connection.
 func (r *Request) Info() ConnectionInfo {
-	r.live()
 	info := ConnectionInfo{Encrypted: r.TLS != nil, TLS: r.TLS, Protocol: r.Proto}
 	switch local := r.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.UnixAddr:
@@ -142,4 +156,33 @@ func (r *Request) Info() ConnectionInfo {
 // the IPv4 address it is.
 func unmapped(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+// params is what routing keeps in a Request.
+type params struct {
+	names  []string // of the variables of the matched route
+	values []string // theirs; before them, those of the routers around this one
+}
+
+// current returns the values that belong to the names.
+func (p *params) current() []string { return p.values[len(p.values)-len(p.names):] }
+
+// PathValue returns what the matched route's variable of that name stands for,
+// percent-decoded, or "" if there is none. It is unlike that of net/http only
+// in taking no memory; what http.ServeMux found in front of the Host is found too.
+func (r *Request) PathValue(name string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, n := range r.params.names {
+		if n == name {
+			return r.params.current()[i]
+		}
+	}
+	return r.Request.PathValue(name)
+}
+
+func (r *Request) setParams(names, values []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.params = params{names, values}
 }

@@ -1,15 +1,12 @@
 package aerys
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"math"
-	"mime"
-	"mime/multipart"
-	"strconv"
+
+	"aerys/internal/form"
 )
 
 // ErrNotForm is what ParseBody and Fields fail with when the Content-Type is
@@ -29,8 +26,11 @@ type Field struct {
 }
 
 // Limit bounds the field's value, in bytes: reading more of it fails with
-// ErrBodyTooLarge.
+// ErrBodyTooLarge. Negative is no limit.
 func (f *Field) Limit(max int64) *Field {
+	if max < 0 {
+		max = math.MaxInt64
+	}
 	f.limit = max
 	return f
 }
@@ -59,137 +59,37 @@ func (f *Field) Read(p []byte) (int, error) {
 //	}
 func (r *Request) Fields(max ...int64) iter.Seq2[*Field, error] {
 	return func(yield func(*Field, error) bool) {
-		next, err := r.fieldReader(r.Body(max...))
+		read := form.Fields(r.Header.Get("Content-Type"), r.Body(max...), r.options.MaxFieldLen)
+		if read == nil {
+			yield(nil, ErrNotForm)
+			return
+		}
 		for count := 1; ; count++ {
-			var field *Field
-			if err == nil {
-				field, err = next()
-			}
+			field, err := read()
 			if err == io.EOF {
 				return
 			}
 			if err == nil {
-				err = r.checkFieldLimits(field, count)
+				err = r.checkFieldLimits(field.Name, count)
 			}
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			field.limit, field.body = math.MaxInt64, r.input
-			if !yield(field, nil) {
+			next := &Field{Name: field.Name, Filename: field.Filename, MIMEType: field.MIMEType, value: field.Value, body: r.input}
+			if !yield(next.Limit(-1), nil) {
 				return
 			}
 		}
 	}
 }
 
-// fieldReader returns what reads one field after the other, ending in io.EOF.
-func (r *Request) fieldReader(body io.Reader) (next func() (*Field, error), err error) {
-	media, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch {
-	case err == nil && media == "application/x-www-form-urlencoded":
-		form := &urlencoded{input: bufio.NewReader(body), maxName: r.options.MaxFieldLen}
-		return form.next, nil
-	case err == nil && media == "multipart/form-data" && parameters["boundary"] != "":
-		form := multipart.NewReader(body, parameters["boundary"])
-		return func() (*Field, error) { return nextPart(form) }, nil
-	}
-	return nil, ErrNotForm
-}
-
-// nextPart reads the head of a part of multipart/form-data (RFC 7578).
-func nextPart(form *multipart.Reader) (*Field, error) {
-	part, err := form.NextPart()
-	if err == io.EOF {
-		return nil, io.EOF
-	}
-	if err != nil {
-		return nil, fmt.Errorf("aerys: malformed form: %w", err)
-	}
-	return &Field{
-		Name:     part.FormName(),
-		Filename: part.FileName(),
-		MIMEType: or(part.Header.Get("Content-Type"), "text/plain"),
-		value:    part,
-	}, nil
-}
-
-func (r *Request) checkFieldLimits(field *Field, count int) error {
+func (r *Request) checkFieldLimits(name string, count int) error {
 	switch {
 	case count > r.options.MaxInputVars:
 		return r.input.refuse("MaxInputVars", int64(r.options.MaxInputVars))
-	case len(field.Name) > r.options.MaxFieldLen:
+	case len(name) > r.options.MaxFieldLen:
 		return r.input.refuse("MaxFieldLen", int64(r.options.MaxFieldLen))
 	}
 	return nil
-}
-
-// urlencoded reads application/x-www-form-urlencoded piece by piece.
-type urlencoded struct {
-	input   *bufio.Reader
-	maxName int
-	inValue bool
-}
-
-// next reads the name of the next field.
-func (u *urlencoded) next() (*Field, error) {
-	if _, err := io.Copy(io.Discard, u); err != nil {
-		return nil, err
-	}
-	var name []byte
-	for len(name) <= u.maxName {
-		c, separator, err := u.decode()
-		switch {
-		case err == io.EOF && len(name) == 0, err != nil && err != io.EOF:
-			return nil, err
-		case separator && c == '&' && len(name) == 0: // nothing between two of them
-			continue
-		case err == io.EOF, separator:
-			u.inValue = c == '='
-			return &Field{Name: string(name), MIMEType: "text/plain", value: u}, nil
-		}
-		name = append(name, c)
-	}
-	return &Field{Name: string(name)}, nil // refused for its length
-}
-
-// Read implements io.Reader for the value of the current field.
-func (u *urlencoded) Read(p []byte) (n int, err error) {
-	for u.inValue && n < len(p) {
-		c, separator, err := u.decode()
-		switch {
-		case err == io.EOF, separator && c == '&':
-			u.inValue = false
-		case err != nil:
-			return n, err
-		default:
-			p[n] = c
-			n++
-		}
-	}
-	if u.inValue || n > 0 {
-		return n, nil
-	}
-	return 0, io.EOF
-}
-
-// decode reads one byte of a name or value, or a separator.
-func (u *urlencoded) decode() (c byte, separator bool, err error) {
-	c, err = u.input.ReadByte()
-	if c == '+' {
-		return ' ', false, nil
-	}
-	if c != '%' {
-		return c, c == '&' || c == '=', err
-	}
-	digits, err := u.input.Peek(2)
-	if err != nil && err != io.EOF {
-		return 0, false, err
-	}
-	value, err := strconv.ParseUint(string(digits), 16, 8)
-	if err != nil || len(digits) < 2 {
-		return 0, false, fmt.Errorf("aerys: malformed form: invalid escape %q", "%"+string(digits))
-	}
-	u.input.Discard(2)
-	return byte(value), false, nil
 }

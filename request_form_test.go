@@ -242,7 +242,7 @@ func FuzzUrlencoded(f *testing.F) {
 		want, err := url.ParseQuery(strings.ReplaceAll(body, ";", "%3B"))
 		r := httptest.NewRequest("POST", "/", iotest.HalfReader(strings.NewReader(body)))
 		r.Header.Set("Content-Type", urlencodedType)
-		form, failed := acquire(httptest.NewRecorder(), r, options).request.ParseBody(-1)
+		form, failed := newExchange(httptest.NewRecorder(), r, options).request.ParseBody(-1)
 		if (err != nil) != (failed != nil) {
 			t.Fatal(failed, "but url.ParseQuery:", err)
 		}

@@ -23,13 +23,23 @@ type File struct {
 // multipart/form-data, the latter with files. Its size is limited as by
 // [Request.Body], the number of fields by Options.MaxInputVars and their names
 // by Options.MaxFieldLen: an error is then an ErrBodyTooLarge. Any other type
-// is ErrNotForm. What was parsed once is returned again. For what is not to be
-// held in memory, see [Request.Fields].
+// is ErrNotForm. What was parsed once, or failed, is returned again. For what is
+// not to be held in memory, see [Request.Fields].
 func (r *Request) ParseBody(max ...int64) (*ParsedBody, error) {
-	r.live()
-	if r.form != nil {
-		return r.form, nil
+	r.mu.Lock()
+	form, err := r.form, r.formErr
+	r.mu.Unlock()
+	if form != nil || err != nil {
+		return form, err
 	}
+	form, err = r.parse(max)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.form, r.formErr = form, err
+	return form, err
+}
+
+func (r *Request) parse(max []int64) (*ParsedBody, error) {
 	form := &ParsedBody{fields: make(map[string][]File)}
 	for field, err := range r.Fields(max...) {
 		if err != nil {
@@ -41,7 +51,6 @@ func (r *Request) ParseBody(max ...int64) (*ParsedBody, error) {
 		}
 		form.add(field.Name, File{field.Filename, field.MIMEType, content})
 	}
-	r.form = form
 	return form, nil
 }
 

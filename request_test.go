@@ -42,10 +42,10 @@ func TestLocals(t *testing.T) {
 func TestConnectionInfo(t *testing.T) {
 	var info ConnectionInfo
 	action := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := acquire(w, r, Options{}.withDefaults())
+		x := newExchange(w, r, Options{}.withDefaults())
 		info = x.request.Info()
 		x.finish()
-		x.release()
+		x.close()
 	})
 	get := func(server *httptest.Server) {
 		response, err := server.Client().Get(server.URL)
@@ -189,7 +189,7 @@ func TestRequestTrailers(t *testing.T) {
 }
 
 func TestNoBody(t *testing.T) {
-	x := acquire(httptest.NewRecorder(), &http.Request{}, Options{}.withDefaults())
+	x := newExchange(httptest.NewRecorder(), &http.Request{}, Options{}.withDefaults())
 	if body, err := io.ReadAll(x.request.Body(5)); len(body) != 0 || err != nil {
 		t.Error(body, err)
 	}
@@ -199,8 +199,8 @@ func TestNoBody(t *testing.T) {
 func TestLimitedOnce(t *testing.T) {
 	options := Options{MaxBodySize: 4}.withDefaults()
 	writer := httptest.NewRecorder()
-	outer := acquire(writer, httptest.NewRequest("POST", "/", strings.NewReader("12345")), options)
-	inner := acquire(&outer.response, outer.request.Request, options)
+	outer := newExchange(writer, httptest.NewRequest("POST", "/", strings.NewReader("12345")), options)
+	inner := newExchange(&outer.response, outer.request.Request, options)
 	if body, err := io.ReadAll(inner.request.Body(5)); string(body) != "12345" || err != nil {
 		t.Error(body, err)
 	}

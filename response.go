@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 )
 
 // State is how far a Response has come.
@@ -32,82 +33,99 @@ var ErrEnded = errors.New("aerys: the response has ended: write before End and b
 // may change. What the actions left open is ended after the last of them.
 //
 // Methods that return no error record the first one; [Response.Err] tells it.
-// A Response belongs to the goroutine that serves the request, and must not be
-// used after its handler returned. [http.NewResponseController] works on it.
+// [http.NewResponseController] works on a Response.
+//
+// A Response belongs to the goroutine that serves the request. Once its handler
+// has returned it is over for ever: calls of a goroutine that kept it fail with
+// ErrEnded, or do nothing.
 type Response struct {
-	exchange  *exchange
-	writer    http.ResponseWriter // nil once the request is over, in debug mode
-	defaults  defaults
+	exchange *exchange
+	out      outlet
+
+	// mu guards all below, and is not held while filters, loggers and readers run:
+	// they may call the methods.
+	mu        sync.Mutex
+	over      bool // the handler has returned
+	standard  bool // a handler of net/http runs
 	state     State
 	status    int // 0 until it is set
 	handshake bool
 	explicit  bool   // WriteHeader was called
+	streamed  bool   // the header was sent before the body was complete
 	trailers  bool   // the header that was checked announces trailers
 	body      []byte // held back
 	filters   []func(io.Writer) io.WriteCloser
 	stages    []io.WriteCloser // the running filters, in order
 	sink      io.Writer        // takes the body once the header was sent
+	first     [2]string        // values of the header
+	used      uint8            // how many of them
 	fault     error            // why this cannot be sent, but has to be a 500
 	err       error            // what Err returns
 }
 
-// reset prepares a response, new or released, for another request.
-func (r *Response) reset(x *exchange, w http.ResponseWriter) {
-	if r.defaults.options != x.request.options {
-		r.defaults = newDefaults(x.request.options)
+// enter begins a call that leave ends. It reports false when the response is over.
+func (r *Response) enter() bool {
+	r.mu.Lock()
+	if r.over {
+		r.mu.Unlock()
+		return false
 	}
-	r.exchange, r.writer, r.state, r.status = x, w, None, 0
-	r.handshake, r.explicit, r.trailers = false, false, false
-	r.body, r.err = r.body[:0], nil
+	return true
 }
 
-// release lets go of all that belongs to the request.
-func (r *Response) release(debug bool) {
-	r.writer, r.state = gone{}, Ended
-	r.filters, r.stages, r.sink, r.fault = nil, nil, nil, nil
-	if debug {
-		r.writer = nil
-	}
+func (r *Response) leave() { r.mu.Unlock() }
+
+// outside runs what may call the methods of the response.
+func (r *Response) outside(call func()) {
+	r.mu.Unlock()
+	defer r.mu.Lock()
+	call()
 }
 
-// gone is the writer of a response whose request is over.
-type gone struct{}
-
-func (gone) Header() http.Header       { return http.Header{} }
-func (gone) WriteHeader(int)           {}
-func (gone) Write([]byte) (int, error) { return 0, ErrEnded }
-
-func (r *Response) live() {
-	if r.writer == nil {
-		panic(misuse)
-	}
-}
-
-func (r *Response) options() *Options { return r.defaults.options }
+func (r *Response) options() *Options { return r.exchange.request.options }
 
 // State reports how far the response has come.
 func (r *Response) State() State {
-	r.live()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.state
 }
 
 // Status returns the status as it stands: 200 unless another was set. It is
 // final once the response has ended.
 func (r *Response) Status() int {
-	r.live()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return or(r.status, http.StatusOK)
+}
+
+// given returns the status that was set, or 0.
+func (r *Response) given() int32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return int32(r.status)
+}
+
+// resume sets the status to one that given returned.
+func (r *Response) resume(status int32) {
+	if r.enter() {
+		defer r.leave()
+		r.status = int(status)
+	}
 }
 
 // Err returns the first error of all calls so far: of the client's connection,
 // ErrInvalidHeader, ErrHandshakeBody, ErrEnded or [http.ErrBodyNotAllowed].
 func (r *Response) Err() error {
-	r.live()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.err
 }
 
-// note records err as the one that Err returns, if it is the first.
+// note records err as the one that Err returns, if it is the first. That
+// something optional is not to be had is no error of the response.
 func (r *Response) note(err error) error {
-	if r.err == nil {
+	if r.err == nil && !errors.Is(err, errors.ErrUnsupported) {
 		r.err = err
 	}
 	return err
@@ -127,11 +145,13 @@ func (r *Response) refuse(err error) error {
 //
 // Statuses below 200 are for [Response.WriteHeader], which sends them at once.
 func (r *Response) SetStatus(status int) *Response {
-	r.live()
 	if status < 100 || status > 599 {
 		panic(fmt.Sprintf("aerys: SetStatus(%d): a status is from 100 to 599", status))
 	}
-	r.setStatus(status)
+	if r.enter() {
+		defer r.leave()
+		r.setStatus(status)
+	}
 	return r
 }
 
@@ -148,15 +168,14 @@ func (r *Response) setStatus(status int) {
 }
 
 func (r *Response) superfluous(status int) {
-	r.log(slog.LevelWarn, "aerys: status set too late", "status", status, "sent", r.Status())
+	r.log(slog.LevelWarn, "aerys: status set too late", "status", status, "sent", or(r.status, http.StatusOK))
 }
 
-// log writes a line about this response, unless it is over.
+// log writes a line about this response.
 func (r *Response) log(level slog.Level, message string, pairs ...any) {
-	if request := r.exchange.request.Request; request != nil {
-		pairs = append(pairs, "method", request.Method, "path", request.URL.Path)
-		r.options().Logger.Log(request.Context(), level, message, pairs...)
-	}
+	request := r.exchange.request.Request
+	pairs = append(pairs, "method", request.Method, "path", request.URL.Path)
+	r.outside(func() { r.options().Logger.Log(request.Context(), level, message, pairs...) })
 }
 
 // WriteHeader sets the status and starts the response, for the sake of
@@ -165,10 +184,14 @@ func (r *Response) log(level slog.Level, message string, pairs ...any) {
 // informational 100 to 199, save 101, are sent at once with the header as it
 // stands (103 Early Hints, RFC 8297), and start nothing.
 func (r *Response) WriteHeader(status int) {
-	r.live()
-	switch {
-	case status < 100 || status > 999:
+	if status < 100 || status > 999 {
 		panic(fmt.Sprintf("aerys: WriteHeader(%d): a status has three digits", status))
+	}
+	if !r.enter() {
+		return
+	}
+	defer r.leave()
+	switch {
 	case status < 200 && status != http.StatusSwitchingProtocols && !r.handshake:
 		r.inform(status)
 	case r.explicit || r.state == Streaming || r.state == Ended && !r.handshake:
@@ -182,42 +205,30 @@ func (r *Response) WriteHeader(status int) {
 // inform sends an interim response.
 func (r *Response) inform(status int) {
 	if r.state < Streaming && r.checkHeader() == nil {
-		r.writer.WriteHeader(status)
+		r.out.WriteHeader(status)
 	}
 }
 
 // Header returns the header for reading and changing. What is put there is
 // checked when it is sent, as SetHeader checks it.
-func (r *Response) Header() http.Header {
-	r.live()
-	return r.writer.Header()
-}
+func (r *Response) Header() http.Header { return r.out.Header() }
 
-// Unwrap returns the writer of net/http, for [http.ResponseController].
-func (r *Response) Unwrap() http.ResponseWriter {
-	r.live()
-	return r.writer
-}
+// Unwrap returns what the response is written to, for [http.ResponseController].
+func (r *Response) Unwrap() http.ResponseWriter { return &r.out }
 
 // Hijack takes the connection over, as [http.Hijacker]; the response is then
 // Ended. HTTP/2 does not offer it: [http.ErrNotSupported].
 func (r *Response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	r.live()
+	if !r.enter() {
+		return nil, nil, ErrEnded
+	}
+	defer r.leave()
 	if r.state >= Streaming {
 		return nil, nil, ErrEnded
 	}
-	conn, buffered, err := http.NewResponseController(r.writer).Hijack()
+	conn, buffered, err := r.out.Hijack()
 	if err == nil {
 		r.state = Ended
 	}
 	return conn, buffered, err
 }
-
-// standardWriter is a Response as net/http's handlers know it: its Flush has the
-// signature of http.Flusher's.
-type standardWriter struct{ *Response }
-
-func (w standardWriter) Flush() { w.Response.Flush() }
-
-// Unwrap returns the Response, past which no one is to write.
-func (w standardWriter) Unwrap() http.ResponseWriter { return w.Response }

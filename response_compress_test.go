@@ -10,6 +10,9 @@ import (
 	"testing"
 )
 
+// compressible is the length from which bodies are compressed.
+const compressible = 860
+
 func gunzip(t *testing.T, body io.Reader) string {
 	t.Helper()
 	reader, err := gzip.NewReader(body)

@@ -2,8 +2,9 @@ package aerys
 
 import (
 	"errors"
-	"net"
 	"net/http"
+
+	"aerys/internal/http1"
 )
 
 // ErrHandshakeBody is what writing a body fails with while the status of a
@@ -16,15 +17,20 @@ var ErrHandshakeBody = errors.New("aerys: a body with status 101 in OnHandshake:
 // calls it before OnHandshake. The status becomes 101, and SetStatus takes only
 // that or one from 300 on. Nothing is sent until EndHandshake.
 func (r *Response) BeginHandshake() {
-	r.live()
-	r.handshake, r.status = true, http.StatusSwitchingProtocols
+	if r.enter() {
+		defer r.leave()
+		r.handshake, r.status = true, http.StatusSwitchingProtocols
+	}
 }
 
 // EndHandshake reports whether the status is 101 still and the header can be
-// sent: package ws then calls Detach or Hijack, and writes the 101 with the
+// sent: package ws then calls Hijack, and writes the 101 with the
 // fields of Header itself. Otherwise the response has been completed as any other.
 func (r *Response) EndHandshake() (accepted bool) {
-	r.live()
+	if !r.enter() {
+		return false
+	}
+	defer r.leave()
 	r.handshake, r.state, r.explicit = false, None, false
 	accepted = r.status == http.StatusSwitchingProtocols
 	if accepted && len(r.body) > 0 {
@@ -33,24 +39,36 @@ func (r *Response) EndHandshake() (accepted bool) {
 	if accepted && r.fault == nil && r.checkHeader() == nil {
 		return true
 	}
-	r.End()
+	r.end("")
 	return false
 }
 
-// Detach is Hijack for package ws, without its costs: conn is a *net.TCPConn or
-// *net.UnixConn from which nothing was read behind the handshake, and release
-// is to be called once when it is over. It works on connections of a [Server]
-// that are not encrypted; when it reports false nothing has changed, and Hijack
-// may work.
-func (r *Response) Detach() (conn net.Conn, release func(), ok bool) {
-	r.live()
-	request := r.exchange.request.Request
-	c, ok := request.Context().Value(connectionKey{}).(*connection)
-	if _, hijacker := r.writer.(http.Hijacker); !ok || !hijacker || r.state >= Streaming || request.TLS != nil {
-		return nil, nil, false
+// Detach is Hijack for package ws. A connection of a Server stays one, and with
+// its loop.
+func (r *Response) Detach() (d http1.Detached, err error) {
+	if !r.enter() {
+		return d, ErrEnded
 	}
-	if conn, release, ok = c.take(); ok {
+	defer r.leave()
+	if r.state >= Streaming {
+		return d, ErrEnded
+	}
+	if d, err = r.out.detach(); err == nil {
 		r.state = Ended
 	}
-	return conn, release, ok
+	return d, err
+}
+
+// detach is Detach, for any writer.
+func (o *outlet) detach() (http1.Detached, error) {
+	if detacher, ok := o.writer.(http1.Detacher); ok && o.enter() {
+		defer o.mu.Unlock()
+		return detacher.Detach()
+	}
+	conn, buffered, err := o.Hijack()
+	if err != nil {
+		return http1.Detached{}, err
+	}
+	waiting, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	return http1.Detached{Conn: conn, Early: append([]byte(nil), waiting...)}, nil
 }

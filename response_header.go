@@ -3,9 +3,12 @@ package aerys
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"aerys/internal/field"
 )
 
 // ErrInvalidHeader is in the chain of the error about a header field whose name
@@ -16,55 +19,70 @@ var ErrInvalidHeader = errors.New("aerys: invalid header field")
 
 // SetHeader sets a header field, replacing all of that name.
 func (r *Response) SetHeader(name, value string) *Response {
-	r.live()
-	if r.checkField(name, value) == nil {
-		r.writer.Header().Set(name, value)
+	if r.enter() {
+		defer r.leave()
+		if r.checkField(name, value) == nil {
+			r.out.header[http.CanonicalHeaderKey(name)] = r.values(value)
+		}
 	}
 	return r
 }
 
 // AddHeader adds a header field to those of that name.
 func (r *Response) AddHeader(name, value string) *Response {
-	r.live()
-	if r.checkField(name, value) == nil {
-		r.writer.Header().Add(name, value)
+	if r.enter() {
+		defer r.leave()
+		r.addHeader(name, value)
 	}
 	return r
+}
+
+func (r *Response) addHeader(name, value string) {
+	if r.checkField(name, value) == nil {
+		r.out.header.Add(name, value)
+	}
 }
 
 // SetCookie adds a Set-Cookie field. An invalid cookie (see
 // [http.Cookie.Valid]) is refused as an invalid header field is.
 func (r *Response) SetCookie(cookie *http.Cookie) *Response {
-	r.live()
-	if err := cookie.Valid(); err != nil {
-		r.refuse(fmt.Errorf("%w: Set-Cookie: %v", ErrInvalidHeader, err))
+	if !r.enter() {
 		return r
 	}
-	return r.AddHeader("Set-Cookie", cookie.String())
+	defer r.leave()
+	if err := cookie.Valid(); err != nil {
+		r.refuse(fmt.Errorf("%w: Set-Cookie: %v", ErrInvalidHeader, err))
+	} else {
+		r.addHeader("Set-Cookie", cookie.String())
+	}
+	return r
 }
 
 // Push tells the client that it will need url: by a Link header with
 // rel=preload and, where the client takes HTTP/2 pushes, by one with header as
 // the promised request's (RFC 9113 §8.4). Before the response is started.
 func (r *Response) Push(url string, header http.Header) *Response {
-	r.live()
+	if !r.enter() {
+		return r
+	}
+	defer r.leave()
 	if strings.ContainsAny(url, "<> \t") {
 		r.refuse(fmt.Errorf("%w: Link: a URL with %q", ErrInvalidHeader, url))
 		return r
 	}
-	r.AddHeader("Link", "<"+url+">; rel=preload")
-	if pusher, ok := r.writer.(http.Pusher); ok && r.fault == nil && !r.handshake {
-		pusher.Push(url, &http.PushOptions{Header: header}) // a hint: clients decline it
+	r.addHeader("Link", "<"+url+">; rel=preload")
+	if r.fault == nil && !r.handshake {
+		r.out.Push(url, &http.PushOptions{Header: header}) // a hint: clients decline it
 	}
 	return r
 }
 
 // checkField refuses a field that must not be sent.
 func (r *Response) checkField(name, value string) error {
-	if !validFieldName(name) {
+	if !field.IsToken(name) {
 		return r.refuse(fmt.Errorf("%w: the name %q", ErrInvalidHeader, name))
 	}
-	if !validFieldValue(value) {
+	if !field.ValidValue(value) {
 		return r.refuse(fmt.Errorf("%w: %s: %q", ErrInvalidHeader, name, value))
 	}
 	return nil
@@ -75,7 +93,7 @@ func (r *Response) checkField(name, value string) error {
 // Content-Length.
 func (r *Response) checkHeader() error {
 	r.trailers = false
-	for name, values := range r.writer.Header() {
+	for name, values := range r.out.header {
 		trailer, prefixed := strings.CutPrefix(name, http.TrailerPrefix)
 		r.trailers = r.trailers || prefixed || name == "Trailer"
 		for _, value := range values {
@@ -87,94 +105,57 @@ func (r *Response) checkHeader() error {
 	return nil
 }
 
-// validFieldName reports whether name is a token (RFC 9110 §5.6.2).
-func validFieldName(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
-			return false
-		}
-	}
-	return name != ""
-}
-
-// validFieldValue reports whether value has no control characters.
-func validFieldValue(value string) bool {
-	for i := range len(value) {
-		if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
-}
-
-// defaults are the fields that the options add, made once for all responses.
-type defaults struct {
-	options             *Options
-	contentType, server []string
-}
-
-func newDefaults(options *Options) defaults {
-	return defaults{
-		options:     options,
-		contentType: []string{withCharset(options.DefaultContentType, options.DefaultTextCharset)},
-		server:      []string{"aerys"},
-	}
-}
-
-// withCharset adds charset to a text type that names none. Server-sent events
-// are always UTF-8.
-func withCharset(contentType, charset string) string {
-	media := mediaType(contentType)
-	if !strings.HasPrefix(media, "text/") || media == eventStream || strings.Contains(contentType, "charset=") {
-		return contentType
-	}
-	return contentType + "; charset=" + charset
-}
-
-// mediaType returns contentType without its parameters.
-func mediaType(contentType string) string {
-	media, _, _ := strings.Cut(contentType, ";")
-	return strings.ToLower(strings.TrimSpace(media))
-}
-
 // addContentType completes the header of a response with a body. A nil
 // Content-Type says that there is to be none, as in net/http.
 func (r *Response) addContentType(header http.Header) {
 	set, ok := header["Content-Type"]
 	switch {
 	case !ok:
-		header["Content-Type"] = r.defaults.contentType
+		header["Content-Type"] = r.values(r.options().contentType)
 	case len(set) == 1:
-		if typed := withCharset(set[0], r.options().DefaultTextCharset); typed != set[0] {
-			header["Content-Type"] = []string{typed}
+		if typed := field.WithCharset(set[0], r.options().DefaultTextCharset); typed != set[0] {
+			header["Content-Type"] = r.values(typed)
 		}
 	}
+}
+
+// values returns the values of a header field, which handlers may change. The
+// first ones of a response take no memory of their own.
+func (r *Response) values(value string) []string {
+	i := int(r.used)
+	if i == len(r.first) {
+		return []string{value}
+	}
+	r.used++
+	r.first[i] = value
+	return r.first[i : i+1 : i+1]
 }
 
 // writeHeader sends status and header. Declared trailers that are set already
 // are kept from it, for net/http would send them twice.
 func (r *Response) writeHeader() {
-	if !r.trailers {
-		r.writer.WriteHeader(r.status)
-		return
-	}
-	header := r.writer.Header()
+	header := r.out.header
 	var trailers http.Header
+	if r.trailers {
+		trailers = announced(header)
+		for name := range trailers {
+			delete(header, name)
+		}
+	}
+	r.out.WriteHeader(r.status)
+	maps.Copy(header, trailers)
+}
+
+// announced returns the fields of a header that it says are trailers.
+func announced(header http.Header) http.Header {
+	trailers := make(http.Header)
 	for _, names := range header["Trailer"] {
 		for name := range strings.SplitSeq(names, ",") {
 			name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
-			if value, ok := header[name]; ok {
-				if trailers == nil {
-					trailers = make(http.Header)
-				}
-				trailers[name] = value
-				delete(header, name)
+			if values, ok := header[name]; ok {
+				trailers[name] = values
 			}
 		}
 	}
-	r.writer.WriteHeader(r.status)
-	for name, value := range trailers {
-		header[name] = value
-	}
+	return trailers
 }

@@ -5,6 +5,8 @@ import (
 	"html"
 	"net/http"
 	"strings"
+
+	"aerys/internal/field"
 )
 
 // finish completes what the actions left: a started response is ended, a status
@@ -12,15 +14,30 @@ import (
 // answered with 413, and all else with 404.
 func (x *exchange) finish() {
 	r := &x.response
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	switch {
 	case r.state == Ended:
 	case r.state != None || r.status != 0 || r.fault != nil:
-		r.End()
+		r.end("")
 	case x.request.input.refused():
-		r.page(http.StatusRequestEntityTooLarge, "")
+		r.sendPage(http.StatusRequestEntityTooLarge, "")
 	default:
-		r.page(http.StatusNotFound, "")
+		r.sendPage(http.StatusNotFound, "")
 	}
+	if r.streamed || r.trailers {
+		r.out.sendTrailers()
+	}
+}
+
+// close makes the response one that is over, and whose writer is another's.
+func (x *exchange) close() {
+	r := &x.response
+	r.mu.Lock()
+	r.over, r.state = true, Ended
+	r.body, r.filters, r.stages, r.sink = nil, nil, nil, nil
+	r.mu.Unlock()
+	r.out.shut()
 }
 
 // fail answers 500 for a panic, which it shows in debug mode. It reports false
@@ -28,25 +45,35 @@ func (x *exchange) finish() {
 // aborted, so that the client does not take it for complete.
 func (x *exchange) fail(cause any, stack []byte) bool {
 	r := &x.response
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.handshake {
 		r.handshake, r.state = false, Started
 	}
 	if r.state == Started || r.state == None {
-		r.page(http.StatusInternalServerError, fmt.Sprintf("%v\n\n%s", cause, stack))
+		r.sendPage(http.StatusInternalServerError, fmt.Sprintf("%v\n\n%s", cause, stack))
 	}
 	return r.state == Ended
 }
 
-// page sends a page about status in the place of whatever was held back, with
-// detail in debug mode.
-func (r *Response) page(status int, detail string) {
+// page sends a page about status in the place of whatever was held back.
+func (r *Response) page(status int) {
+	if r.enter() {
+		defer r.leave()
+		r.sendPage(status, "")
+	}
+}
+
+// sendPage is page with detail in debug mode.
+func (r *Response) sendPage(status int, detail string) {
 	if !r.options().Debug {
 		detail = ""
 	}
-	dropRepresentation(r.writer.Header())
-	r.body, r.filters, r.fault = r.body[:0], nil, nil
+	dropRepresentation(r.out.header)
+	r.out.hold(nil)
+	r.body, r.filters, r.stages, r.fault = nil, nil, nil, nil
 	r.status = status
-	r.writer.Header()["Content-Type"] = []string{"text/html; charset=utf-8"}
+	r.out.header["Content-Type"] = r.values("text/html; charset=utf-8")
 	r.complete(errorPage(status, detail))
 }
 
@@ -58,11 +85,11 @@ func dropRepresentation(header http.Header) {
 		case "Etag", "Last-Modified", "Cache-Control", "Expires", "Accept-Ranges", "Trailer":
 			delete(header, name)
 		}
-		if strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") || !validFieldName(name) {
+		if strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") || !field.IsToken(name) {
 			delete(header, name)
 		}
 		for _, value := range values {
-			if !validFieldValue(value) {
+			if !field.ValidValue(value) {
 				delete(header, name)
 			}
 		}

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -46,18 +45,9 @@ func serveExchange(t *testing.T, options Options, action func(*Request, *Respons
 	log := new(lockedBuffer)
 	options.Logger = slog.New(slog.NewTextHandler(log, nil))
 	complete := options.withDefaults()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := acquire(w, r, complete)
-		defer func() {
-			if cause := recover(); cause == nil {
-				x.release()
-			} else if !x.fail(cause, debug.Stack()) {
-				panic(http.ErrAbortHandler)
-			}
-		}()
-		action(&x.request, &x.response)
-		x.finish()
-	}))
+	host := newSite(new(Host).Use(action), complete)
+	host.methods = nil // any
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { host.serve(w, r, nil) }))
 	server.Config.ErrorLog = slog.NewLogLogger(options.Logger.Handler(), slog.LevelError)
 	server.Start()
 	t.Cleanup(server.Close)

@@ -2,11 +2,15 @@ package aerys
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
+
+	"aerys/internal/compress"
 )
 
 // computed is up to where net/http finds the Content-Length of a complete
@@ -18,28 +22,27 @@ const computed = 2048
 // ErrInvalidHeader when the response has become a 500 for that, and with the
 // connection's error once it streams.
 func (r *Response) Write(p []byte) (int, error) {
-	held, err := hold(r, p)
-	if err != nil {
-		return 0, err
-	}
-	if held {
-		return len(p), nil
-	}
-	n, err := gather(r.exchange.request.Request, len(p), func() (int, error) { return r.sink.Write(p) })
-	return n, r.note(err)
+	return write(r, p, func(w io.Writer) (int, error) { return w.Write(p) })
 }
 
 // WriteString is Write for a string.
 func (r *Response) WriteString(s string) (int, error) {
-	held, err := hold(r, s)
-	if err != nil {
+	return write(r, s, func(w io.Writer) (int, error) { return io.WriteString(w, s) })
+}
+
+func write[T string | []byte](r *Response, p T, on func(io.Writer) (int, error)) (int, error) {
+	if !r.enter() {
+		return 0, ErrEnded
+	}
+	defer r.leave()
+	held, err := hold(r, p)
+	switch {
+	case err != nil:
 		return 0, err
+	case held:
+		return len(p), nil
 	}
-	if held {
-		return len(s), nil
-	}
-	n, err := gather(r.exchange.request.Request, len(s), func() (int, error) { return io.WriteString(r.sink, s) })
-	return n, r.note(err)
+	return r.pass(on)
 }
 
 // hold keeps p back, or starts to stream when there is too much of it.
@@ -54,9 +57,15 @@ func hold[T string | []byte](r *Response, p T) (held bool, err error) {
 	return false, r.stream()
 }
 
+// pass writes to the sink.
+func (r *Response) pass(on func(io.Writer) (int, error)) (n int, err error) {
+	sink := r.sink
+	r.outside(func() { n, err = r.out.gather(func() (int, error) { return on(sink) }) })
+	return n, r.note(err)
+}
+
 // admit starts the response for n bytes of body, or says why it cannot.
 func (r *Response) admit(n int) error {
-	r.live()
 	switch {
 	case r.state == Ended:
 		return r.note(ErrEnded)
@@ -78,51 +87,16 @@ func bodyAllowed(status int) bool {
 	return status == 0 || status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
 
-// ReadFrom writes what source has to the body. An *os.File whose Content-Length
-// is set, or that exceeds OutputBufferSize, is sent by the kernel, unless it is
-// filtered or compressed; on Linux, an *io.SectionReader of one as well, whose
-// file may be shared by many responses. Of an *io.LimitedReader of such a
-// section, the end may leave with what is written next.
-func (r *Response) ReadFrom(source io.Reader) (n int64, err error) {
-	writer := struct{ io.Writer }{r}
-	if r.handshake || !bodyAllowed(r.status) {
-		return io.Copy(writer, source)
-	}
-	if err := r.admit(0); err != nil {
-		return 0, err
-	}
-	if r.state == Started && r.writer.Header()["Content-Length"] == nil {
-		excess := int64(r.options().OutputBufferSize - len(r.body) + 1)
-		if n, err = io.Copy(writer, io.LimitReader(source, excess)); err != nil || n < excess {
-			return n, err
-		}
-	} else if r.state == Started {
-		if err := r.stream(); err != nil {
-			return 0, err
-		}
-	}
-	rest, err := r.copy(source)
-	return n + rest, r.note(err)
-}
-
-// copy is ReadFrom once the header was written to net/http.
-func (r *Response) copy(source io.Reader) (n int64, err error) {
-	if section, length := sectionOf(source); section != nil {
-		if c := corked(r.exchange.request.Request, length); c != nil {
-			defer c.uncork(&err)
-			// The header goes ahead, to the cork, or net/http would read 512
-			// bytes to guess what they are.
-			http.NewResponseController(r.writer).Flush()
-		}
-	}
-	return io.Copy(r.sink, source)
-}
-
 // Flush sends what was written so far, and the header before it; from there on
 // the response streams, and every Flush passes through filters and compression.
-// It does nothing after End and during a WebSocket handshake.
+// It does nothing after End and during a WebSocket handshake. Where there is no
+// flushing, such as within [http.TimeoutHandler], it returns
+// [http.ErrNotSupported], which is not what Err returns.
 func (r *Response) Flush() error {
-	r.live()
+	if !r.enter() {
+		return ErrEnded
+	}
+	defer r.leave()
 	if r.state == Ended || r.handshake {
 		return r.fault
 	}
@@ -131,14 +105,24 @@ func (r *Response) Flush() error {
 			return err
 		}
 	}
-	for _, stage := range r.stages {
+	stages := r.stages
+	var err error
+	r.outside(func() {
+		_, err = r.out.gather(func() (int, error) { return 0, flush(stages, &r.out) })
+	})
+	return r.note(err)
+}
+
+// flush flushes the filters, the first one first, and what is behind them.
+func flush(stages []io.WriteCloser, out *outlet) error {
+	for _, stage := range stages {
 		if flusher, ok := stage.(interface{ Flush() error }); ok {
-			if err := flusher.Flush(); err != nil {
-				return r.note(err)
+			if err := flusher.Flush(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+				return err
 			}
 		}
 	}
-	return r.note(http.NewResponseController(r.writer).Flush())
+	return out.FlushError()
 }
 
 // FlushError is Flush, for [http.ResponseController].
@@ -150,7 +134,10 @@ func (r *Response) FlushError() error { return r.Flush() }
 // ends, and flushed by Flush if it has a Flush() error. A Content-Length that
 // was set is dropped. It panics once the header was sent.
 func (r *Response) Filter(filter func(io.Writer) io.WriteCloser) *Response {
-	r.live()
+	if !r.enter() {
+		return r
+	}
+	defer r.leave()
 	if r.state >= Streaming {
 		panic("aerys: Filter after the response's header was sent: add it before calling the next handler")
 	}
@@ -158,15 +145,20 @@ func (r *Response) Filter(filter func(io.Writer) io.WriteCloser) *Response {
 	return r
 }
 
-// pipe connects the filters to each other and to w.
-func (r *Response) pipe(w io.Writer) {
-	r.stages = make([]io.WriteCloser, len(r.filters))
+// pipe connects the filters to each other and to the outlet.
+func (r *Response) pipe() {
+	r.sink = &r.out
 	for i := len(r.filters) - 1; i >= 0; i-- {
-		r.stages[i] = r.filters[i](w)
-		w = r.stages[i]
+		var stage io.WriteCloser
+		r.outside(func() { stage = r.filters[i](r.sink) })
+		r.stages = slices.Insert(r.stages, 0, stage)
+		r.sink = stage
 	}
-	r.sink = w
 }
+
+// compressed is the filter that compresses. Filters may hold what it returns, and use
+// it later and more than once.
+func compressed(w io.Writer) io.WriteCloser { return compress.NewWriter(w, ErrEnded) }
 
 // prepare decides status, header and compression, for a complete body of size
 // bytes or one of unknown size (-1). When they cannot be sent, the response has
@@ -178,7 +170,7 @@ func (r *Response) prepare(size int) error {
 	}
 	if err != nil {
 		r.log(slog.LevelError, "aerys: response refused", "error", err)
-		r.page(http.StatusInternalServerError, err.Error())
+		r.sendPage(http.StatusInternalServerError, err.Error())
 		return err
 	}
 	if r.status == 0 {
@@ -187,16 +179,21 @@ func (r *Response) prepare(size int) error {
 			r.status = http.StatusRequestEntityTooLarge
 		}
 	}
-	header := r.writer.Header()
+	header := r.out.header
 	if r.options().SendServerToken && header["Server"] == nil {
-		header["Server"] = r.defaults.server
+		header["Server"] = r.values("aerys")
 	}
 	if bodyAllowed(r.status) && (size != 0 || r.isHead() && header["Content-Length"] != nil) {
 		r.addContentType(header)
-		r.encode(header, size)
+		if !r.options().DisableCompression && compress.Begin(header, r.status, size, r.exchange.request.Header["Accept-Encoding"]) {
+			r.filters = append(r.filters, compressed)
+		}
 	}
 	if len(r.filters) > 0 {
 		delete(header, "Content-Length")
+	}
+	if r.exchange.request.ProtoMajor == 1 && (r.exchange.request.input.refused() || r.out.mounted.isLast(size >= 0)) {
+		header["Connection"] = []string{"close"} // nobody reads the rest
 	}
 	return nil
 }
@@ -213,28 +210,36 @@ func (r *Response) stream() error {
 // is there so far.
 func (r *Response) begin(tail string) error {
 	r.writeHeader()
-	r.state = Streaming
-	r.pipe(r.writer)
-	return r.put(r.sink, tail)
+	r.state, r.streamed = Streaming, true
+	r.pipe()
+	return r.put(tail)
 }
 
-// put writes what was held back, and tail.
-func (r *Response) put(w io.Writer, tail string) (err error) {
-	if len(r.body) > 0 {
-		_, err = w.Write(r.body)
-		r.body = r.body[:0]
+// put writes what was held back, and tail, to the sink.
+func (r *Response) put(tail string) error {
+	body := r.body
+	r.body = nil
+	if len(body)+len(tail) == 0 {
+		return nil
+	}
+	_, err := r.pass(func(w io.Writer) (int, error) { return putOn(w, body, tail) })
+	return err
+}
+
+func putOn(w io.Writer, body []byte, tail string) (n int, err error) {
+	if len(body) > 0 {
+		n, err = w.Write(body)
 	}
 	if tail != "" && err == nil {
 		_, err = io.WriteString(w, tail)
 	}
-	return r.note(err)
+	return n, err
 }
 
 // End completes the response, after writing body if there is one. It leaves
 // with its Content-Length if nothing was flushed before, at the latest when the
 // handler returns. Ending it again does nothing.
 func (r *Response) End(body ...string) {
-	r.live()
 	tail := ""
 	if last := len(body) - 1; last >= 0 {
 		for _, s := range body[:last] {
@@ -242,16 +247,25 @@ func (r *Response) End(body ...string) {
 		}
 		tail = body[last]
 	}
+	if r.enter() {
+		defer r.leave()
+		r.end(tail)
+	}
+}
+
+func (r *Response) end(tail string) {
 	switch {
 	case r.state == Ended:
 		if tail != "" {
 			r.note(ErrEnded)
 		}
 	case r.handshake:
-		r.WriteString(tail)
+		hold(r, tail)
 		r.state = Ended
 	case r.state == Streaming:
-		r.WriteString(tail)
+		if tail != "" && r.admit(len(tail)) == nil {
+			r.put(tail)
+		}
 		r.close()
 	default:
 		r.complete(tail)
@@ -264,7 +278,7 @@ func (r *Response) complete(tail string) {
 	size := len(r.body) + len(tail)
 	if size > 0 && !bodyAllowed(r.status) {
 		r.note(http.ErrBodyNotAllowed)
-		r.body, tail, size = r.body[:0], "", 0
+		r.body, tail, size = nil, "", 0
 	}
 	switch {
 	case r.prepare(size) != nil:
@@ -272,29 +286,14 @@ func (r *Response) complete(tail string) {
 		r.declare(size)
 		r.writeHeader()
 		r.state = Ended
-		r.putAll(size, tail)
+		r.sink = &r.out
+		r.put(tail)
 	case size > r.options().OutputBufferSize:
 		r.begin(tail)
 		r.close()
 	default:
 		r.completeFiltered(tail)
 	}
-}
-
-// putAll is put for all of a body. A longer one is flushed, so that it leaves
-// with the header in one write.
-func (r *Response) putAll(size int, tail string) {
-	if size <= computed {
-		r.put(r.writer, tail)
-		return
-	}
-	_, err := gather(r.exchange.request.Request, size, func() (int, error) {
-		if err := r.put(r.writer, tail); err != nil {
-			return 0, err
-		}
-		return 0, http.NewResponseController(r.writer).Flush()
-	})
-	r.note(err)
 }
 
 // isHead reports whether the request asks for the header only.
@@ -305,31 +304,48 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 // completeFiltered filters a body that is small enough to tell its length.
 func (r *Response) completeFiltered(tail string) {
 	buffer := buffers.Get().(*bytes.Buffer)
-	defer buffers.Put(buffer)
 	buffer.Reset()
-	r.pipe(buffer)
-	r.put(r.sink, tail)
+	r.out.hold(buffer)
+	r.pipe()
+	r.put(tail)
 	r.close()
+	r.out.hold(nil)
 	r.checkHeader() // a filter may have added trailers
 	r.declare(buffer.Len())
 	r.writeHeader()
-	_, err := r.writer.Write(buffer.Bytes())
+	_, err := r.out.Write(buffer.Bytes())
 	r.note(err)
+	buffers.Put(buffer)
 }
 
 // declare sets the Content-Length where net/http would not.
 func (r *Response) declare(size int) {
-	header := r.writer.Header()
+	header := r.out.header
 	if size > computed && header["Content-Length"] == nil && !r.trailers {
-		header["Content-Length"] = []string{strconv.Itoa(size)}
+		header["Content-Length"] = r.values(strconv.Itoa(size))
 	}
 }
 
 // close ends the filters, the first one first, for each may have something
 // left for the next.
 func (r *Response) close() {
-	for _, stage := range r.stages {
-		r.note(stage.Close())
-	}
+	stages := r.stages
 	r.state, r.stages = Ended, nil
+	if len(stages) == 0 {
+		return
+	}
+	var err error
+	r.outside(func() {
+		_, err = r.out.gather(func() (int, error) { return 0, closeAll(stages) })
+	})
+	r.note(err)
+}
+
+func closeAll(stages []io.WriteCloser) (err error) {
+	for _, stage := range stages {
+		if failure := stage.Close(); err == nil {
+			err = failure
+		}
+	}
+	return err
 }

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"aerys/internal/field"
+	"aerys/internal/pattern"
 )
 
 // Routes is a router: an action that picks others by method and path, and
@@ -27,8 +30,7 @@ import (
 // has to see such requests, as a CORS middleware has, belongs to the Host, in
 // front of the router.
 type Routes struct {
-	root       node
-	variables  int // that a pattern has at most
+	tree       pattern.Tree
 	routes     []*route
 	used       []Action // by Use, so far
 	registered []Action // all of them, in order
@@ -92,7 +94,9 @@ func (r *Routes) Options(pattern string, actions ...Action) *Routes {
 //	/about/?                     /about; and /about/ is redirected there, with 302
 //
 // A missing leading slash is added, and "/?" is "/". Percent-encoding stands
-// for the byte itself: %7B for a brace, %2F for a slash within a segment.
+// for the byte itself: %7B for a brace, %2F for a slash within a segment. A
+// slash that a request has as %2F is such a byte of its segment, too: a variable
+// and its regexp see it decoded ([^/]+ is what a variable without a regexp is).
 // [Request.PathValue] has the values. When no action starts the response, the
 // request falls through to what follows the router.
 //
@@ -109,7 +113,7 @@ func (r *Routes) Route(method, pattern string, actions ...Action) *Routes {
 	if len(actions) == 0 {
 		panic(fmt.Sprintf("aerys: %s: there is no action; put at least one after the pattern", added))
 	}
-	if !validFieldName(method) { // both are tokens
+	if !field.IsToken(method) { // both are tokens
 		panic(fmt.Sprintf("aerys: %s: the method %q is not a token (RFC 9110 §9.1), such as GET", added, method))
 	}
 	r.add(added)
@@ -150,7 +154,7 @@ func (r *Routes) merge(other *Routes) {
 func (r *Routes) Prefix(p string) *Routes {
 	r.check("Routes.Prefix", nil)
 	routes := r.routes
-	r.root, r.routes = node{}, nil
+	r.tree, r.routes = pattern.Tree{}, nil
 	for _, route := range routes {
 		if p := strings.Trim(p, "/"); p != "" {
 			route.pattern = "/" + p + route.pattern
@@ -173,23 +177,14 @@ func (r *Routes) check(place string, actions []Action) {
 
 // add enters a route in the tree.
 func (r *Routes) add(added *route) {
-	pattern, err := parsePattern(added.pattern)
+	parsed, err := pattern.Parse(added.pattern)
 	if err != nil {
 		panic(fmt.Sprintf("aerys: %s: %v", added, err))
 	}
-	for _, form := range pattern.forms() {
-		r.variables = max(r.variables, len(form.names))
-		end := r.root.addSteps(form.steps)
-		if other := end.endpoint(added.method); other != nil {
-			panic(fmt.Sprintf("aerys: %s: matches the same as %s", added, other.route))
-		}
-		target := added
-		if form.redirect {
-			target = &route{method: added.method, pattern: added.pattern, handler: HandlerFunc(redirect)}
-		}
-		end.endpoints = append(end.endpoints, endpoint{added.method, form.names, target})
-	}
 	r.routes = append(r.routes, added)
+	if taken := r.tree.Add(parsed, added.method, len(r.routes)-1); taken != nil {
+		panic(fmt.Sprintf("aerys: %s: matches the same as %s", added, r.routes[taken.Route]))
+	}
 }
 
 // Start implements [Starter]: it calls the middleware of all routes, which the
@@ -204,6 +199,63 @@ func (r *Routes) compile() {
 	for _, route := range r.routes {
 		route.handler = compile(route.actions)
 	}
+}
+
+// Serve implements [Handler].
+func (r *Routes) Serve(req *Request, res *Response) {
+	r.once.Do(r.compile)
+	names, mine := req.params.names, len(req.params.values)
+	if handler, allowed := r.find(req); handler != nil {
+		handler.Serve(req, res)
+	} else if allowed != nil {
+		refuse(allowed, req, res)
+	}
+	req.setParams(names, req.params.values[:mine])
+}
+
+// find returns what answers a request, with its parameters set to those of the
+// way there, or else the methods that its path is for. What it needs on the stack
+// is not there while a handler runs.
+func (r *Routes) find(req *Request) (handler Handler, allowed []string) {
+	names, mine := req.params.names, len(req.params.values)
+	values := slices.Grow(req.params.values, r.tree.Variables())[:mine+r.tree.Variables()]
+	s := pattern.Search{Method: req.Method, Values: values[mine:], Outline: pattern.Outline(req.URL)}
+	if found := r.tree.Find(req.URL.Path, &s); found != nil {
+		names, mine, handler = found.Names, mine+len(found.Names), r.handler(found)
+	} else {
+		allowed = s.Allowed()
+	}
+	req.setParams(names, values[:mine])
+	return handler, allowed
+}
+
+// handler returns what answers at an endpoint.
+func (r *Routes) handler(at *pattern.Endpoint) Handler {
+	if at.Redirect {
+		return HandlerFunc(redirect)
+	}
+	return r.routes[at.Route].handler
+}
+
+// refuse answers a request for a path whose routes are all for other methods.
+func refuse(allowed []string, req *Request, res *Response) {
+	res.SetHeader("Allow", strings.Join(allowed, ", "))
+	if req.Method == http.MethodOptions {
+		res.SetStatus(http.StatusNoContent).End()
+		return
+	}
+	res.page(http.StatusMethodNotAllowed)
+}
+
+// redirect answers a path that ends in a slash with the one that does not. A
+// browser takes //name, and /\name, for another site: only one leading slash
+// stays, and pattern.EscapedPath leaves no backslash.
+func redirect(req *Request, res *Response) {
+	location := "/" + strings.TrimLeft(strings.TrimSuffix(pattern.EscapedPath(req.URL), "/"), "/")
+	if req.URL.RawQuery != "" {
+		location += "?" + req.URL.RawQuery
+	}
+	res.SetHeader("Location", location).SetStatus(http.StatusFound).End()
 }
 
 // Monitor implements [Monitor]: it returns, by method and pattern, what those

@@ -6,6 +6,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"aerys/internal/field"
 )
 
 // fallbackKey stands for Options.Fallback in the cache; no request's key
@@ -89,5 +91,5 @@ func (f *Files) fallsBack(r *http.Request, key string) bool {
 	if f.options.Fallback == "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
-	return path.Ext(key) == "" || lists(r.Header["Accept"], "text/html")
+	return path.Ext(key) == "" || field.HasItem(r.Header["Accept"], "text/html")
 }

@@ -28,6 +28,7 @@ import (
 	"slices"
 
 	"aerys"
+	"aerys/internal/field"
 )
 
 // Files is an action that serves files: an aerys.Handler that leaves requests
@@ -83,6 +84,10 @@ func (f *Files) Serve(req *aerys.Request, res *aerys.Response) { f.serve(res, re
 
 // ServeHTTP answers r, with 404 if it names no file.
 func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Header[":protocol"] != nil { // an extended CONNECT, as a Host answers it
+		refuse(w, http.StatusNotImplemented)
+		return
+	}
 	if !f.serve(w, r) {
 		http.NotFound(w, r)
 	}
@@ -117,7 +122,7 @@ func (f *Files) serve(w http.ResponseWriter, r *http.Request) bool {
 	if !ok {
 		return false
 	}
-	reload := f.options.Debug && (lists(r.Header["Cache-Control"], "no-cache") || lists(r.Header["Pragma"], "no-cache"))
+	reload := f.options.Debug && (field.HasToken(r.Header["Cache-Control"], "no-cache") || field.HasToken(r.Header["Pragma"], "no-cache"))
 	err := errChanged
 	for attempt := 0; attempt < attempts && errors.Is(err, errChanged); attempt++ {
 		var found *resource

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+
+	"aerys/internal/field"
 )
 
 // choose returns the representation of found that r prefers.
@@ -17,7 +19,7 @@ func (f *Files) choose(r *http.Request, found *resource) (*representation, error
 		return nil, err
 	}
 	if kept := chosen.kept.Load(); len(accept) > 0 && kept != nil && kept.compressed != nil &&
-		weight(accept, "gzip") > weight(accept, "identity") {
+		field.Weight(accept, "gzip") > field.Weight(accept, "identity") {
 		return kept.compressed, nil
 	}
 	return chosen, nil

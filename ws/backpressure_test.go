@@ -299,7 +299,6 @@ func TestFullPipes(t *testing.T) {
 // A handler that waits for a client that does not read, or for the rest of its
 // message, is released when the client is gone, whoever ended it.
 func TestHandlersAreReleased(t *testing.T) {
-	t.Parallel()
 	waits := map[string]func(e *ws.Endpoint, id ws.ClientID, m *ws.Message) error{
 		"Send": func(e *ws.Endpoint, id ws.ClientID, _ *ws.Message) (err error) {
 			for err == nil {
@@ -332,7 +331,10 @@ func TestHandlersAreReleased(t *testing.T) {
 				p.server.BroadcastBinary(make([]byte, 1<<20))
 			}
 		},
-		"Gateway.Stop": func(p *peer) { p.server.stop(p.t) },
+		"Gateway.Stop": func(p *peer) {
+			defer p.flies()()
+			p.server.stop(p.t)
+		},
 	}
 	engines(t, func(t *testing.T, at setting) {
 		at.wrap = narrow
@@ -349,7 +351,7 @@ func TestHandlersAreReleased(t *testing.T) {
 						released <- do(r.endpoint, id, m)
 					}
 					options := untimed
-					options.MaxQueuedBytes, options.AutoFrameSize, options.ClosePeriod = 64<<10, 100, 10*time.Millisecond
+					options.MaxQueuedBytes, options.AutoFrameSize, options.ClosePeriod = 64<<10, 100, time.Second
 					s := serve(t, at, r, options)
 					p := s.dial(t)
 					p.write(binary(filler(1000))[:500])

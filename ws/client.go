@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -33,9 +34,10 @@ type Conn struct {
 	options *Options // of which only a few mean something to a client
 	deflate deflateParams
 	closing atomic.Pointer[CloseError] // since a close frame was sent or received, or the connection lost
-	pong    atomic.Pointer[[]byte]     // the payload of one that is to be sent
+	expiry  atomic.Pointer[time.Timer] // of the closing handshake
+	pongs   pongs                      // that are to be sent
 
-	writing baton // taken by whoever writes to nc
+	writing baton // taken by whoever writes to nc, and given back by endWriting
 	reading baton // taken by whoever reads from it, and touches these:
 
 	reader   *bufio.Reader
@@ -136,15 +138,17 @@ func (c *Conn) readMessage() (data []byte, binary bool, err error) {
 		}
 	}
 	data, binary = in.gathered, in.opcode == frame.Binary
+	valid := in.text.Complete()
 	if in.compressed {
 		data, err = inflate(nil, data, c.window, c.options.MaxMessageSize)
+		valid = utf8.Valid(data)
 	}
 	in.gathered = nil // it is the caller's, not a pool's
 	in.endMessage()
 	switch {
 	case errors.Is(err, errInflateLimit):
 		err = errReadSize
-	case err == nil && !binary && !utf8.Valid(data):
+	case err == nil && !binary && !valid:
 		err = errText
 	}
 	return data, binary, asProtocolError(err)
@@ -196,6 +200,9 @@ func (c *Conn) readPayload() error {
 	n, err := c.reader.Read(in.gathered[read : read+room])
 	in.gathered = in.gathered[:read+n]
 	in.remaining -= int64(n)
+	if in.opcode == frame.Text && !in.compressed && !in.text.Valid(in.gathered[read:]) {
+		return errText
+	}
 	return err
 }
 
@@ -220,23 +227,6 @@ func (c *Conn) readControl(h frame.Header, size int) error {
 	return nil
 }
 
-// sendPong answers a ping, and the last one if others come before it can
-// (RFC 6455 §5.5.3). The reader does not wait for it: a server may read from us
-// no sooner than we have read from it.
-func (c *Conn) sendPong(payload []byte) {
-	if c.pong.Swap(&payload) != nil {
-		return // someone is about to
-	}
-	go func() {
-		c.writing.take(context.Background())
-		defer c.writing.release()
-		payload := c.pong.Swap(nil)
-		if c.closing.Load() == nil {
-			writeFrame(c, frame.Header{Fin: true, Opcode: frame.Pong}, *payload)
-		}
-	}()
-}
-
 // endReading ends the connection, which an error has made useless, and returns
 // why. The server is given time to close it first (RFC 6455 §7.1.1).
 func (c *Conn) endReading(err error) error {
@@ -253,15 +243,23 @@ func (c *Conn) endReading(err error) error {
 		return c.lost(err)
 	}
 	io.Copy(io.Discard, c.reader)
-	c.nc.Close()
+	c.release()
 	return c.closing.Load()
 }
 
 // lost ends the connection at once.
 func (c *Conn) lost(err error) error {
 	c.closing.CompareAndSwap(nil, &CloseError{CodeAbnormal, "connection lost: " + err.Error()})
-	c.nc.Close()
+	c.release()
 	return c.closing.Load()
+}
+
+// release leaves nothing that holds the connection.
+func (c *Conn) release() {
+	c.nc.Close()
+	if expiry := c.expiry.Swap(nil); expiry != nil {
+		expiry.Stop()
+	}
 }
 
 // sayClose sends a close frame, unless the connection is being closed already,
@@ -270,9 +268,11 @@ func (c *Conn) sayClose(how *CloseError, reason string) bool {
 	if !c.closing.CompareAndSwap(nil, how) {
 		return false
 	}
-	time.AfterFunc(c.options.ClosePeriod, func() { c.nc.Close() })
+	if c.options.ClosePeriod < math.MaxInt64 {
+		c.expiry.Store(time.AfterFunc(c.options.ClosePeriod, func() { c.nc.Close() }))
+	}
 	c.writing.take(context.Background())
-	defer c.writing.release()
+	defer c.endWriting()
 	writeFrame(c, frame.Header{Fin: true, Opcode: frame.Close}, frame.AppendClose(nil, how.Code, reason))
 	return true
 }
@@ -297,6 +297,7 @@ func (c *Conn) Close(code Code, reason string) error {
 			c.endReading(err)
 		}
 	}
+	c.release()
 	if !c.answered {
 		return errNoAnswer
 	}
@@ -334,7 +335,7 @@ func writeData[T string | []byte](ctx context.Context, c *Conn, h frame.Header, 
 	if err := c.writing.take(ctx); err != nil {
 		return err
 	}
-	defer c.writing.release()
+	defer c.endWriting()
 	if how := c.closing.Load(); how != nil {
 		return how
 	}

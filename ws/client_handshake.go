@@ -14,15 +14,18 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"aerys/internal/field"
 )
 
 // DialOptions are the settings of one connection of Dial. The zero value of
 // each field stands for the default that its comment names.
 type DialOptions struct {
 	// Client makes the handshake's request. Its Transport, an *http.Transport,
-	// settles TLS, proxies and how to dial; its Jar cookies; its CheckRedirect
-	// whether redirects are followed. Its Timeout must be zero: that is what
-	// the context is for. Default http.DefaultClient.
+	// settles TLS, proxies, which are asked for a tunnel by CONNECT, and how to
+	// dial; its Jar cookies; its CheckRedirect which redirects are followed, to
+	// ws and wss as to http and https, but never from wss to ws. Its Timeout
+	// must be zero: that is what the context is for. Default http.DefaultClient.
 	Client *http.Client
 	// Header is sent with the request: Authorization, Cookie, Origin. A Host
 	// in it replaces the URL's. What RFC 6455 defines is set by Dial.
@@ -75,9 +78,14 @@ func (o *DialOptions) dial(ctx context.Context, url string) (*Conn, *http.Respon
 	if err != nil {
 		return nil, nil, err
 	}
-	res, err := o.Client.Do(req)
+	client, transport := o.client()
+	defer transport.release()
+	res, err := client.Do(req)
 	if err != nil {
-		return nil, nil, err
+		if res != nil { // a redirect that is not followed
+			res.Body = http.NoBody
+		}
+		return nil, res, err
 	}
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		return nil, refused(res), fmt.Errorf("the server answered %s, not 101 Switching Protocols", res.Status)
@@ -112,14 +120,10 @@ func (o *DialOptions) request(ctx context.Context, url string) (*http.Request, e
 	if err != nil {
 		return nil, err
 	}
-	switch req.URL.Scheme {
-	case "ws", "wss":
-		req.URL.Scheme = "http" + req.URL.Scheme[len("ws"):]
-	case "http", "https":
-	default:
+	if req.URL.Scheme = httpScheme(req.URL.Scheme); req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return nil, fmt.Errorf("URL %q: write it as ws://host:port/path or wss://host/path", url)
 	}
-	if _, ok := parseTokens(o.Subprotocols); !ok {
+	if !areTokens(o.Subprotocols) {
 		return nil, fmt.Errorf("DialOptions.Subprotocols: %q are not tokens (RFC 9110 §5.6.2), each different", o.Subprotocols)
 	}
 	var nonce [16]byte
@@ -156,7 +160,7 @@ func (o *DialOptions) check(res *http.Response) (deflateParams, error) {
 	accept := acceptKey(nil, res.Request.Header.Get("Sec-WebSocket-Key"))
 	extensions, ok := parseExtensions(h["Sec-Websocket-Extensions"])
 	switch {
-	case !headerHasToken(h["Upgrade"], "websocket"), !headerHasToken(h["Connection"], "upgrade"):
+	case !field.HasToken(h["Upgrade"], "websocket"), !field.HasToken(h["Connection"], "upgrade"):
 		return 0, errors.New("the server's 101 lacks Upgrade: websocket or Connection: Upgrade")
 	case !slices.Equal(h["Sec-Websocket-Accept"], []string{string(accept)}):
 		return 0, errors.New("the server's Sec-WebSocket-Accept does not match the key that was sent")

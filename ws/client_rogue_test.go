@@ -267,8 +267,8 @@ func TestConnCompresses(t *testing.T) {
 		compressed bool
 	}{
 		{"permessage-deflate", 10000, true},
-		{"permessage-deflate", 128, true},
-		{"permessage-deflate", 127, false}, // is not worth it
+		{"permessage-deflate", 512, true},
+		{"permessage-deflate", 511, false}, // is not worth it
 		{"permessage-deflate; client_max_window_bits=9", 512, true},
 		{"permessage-deflate; client_max_window_bits=9", 513, false},
 	} {

@@ -270,6 +270,8 @@ func TestDialMisused(t *testing.T) {
 		{"no URL", "ws://local host/", ws.DialOptions{}, "invalid character"},
 		{"no host", "ws:///chat", ws.DialOptions{}, "no Host"},
 		{"no token", silent, ws.DialOptions{Subprotocols: []string{"a b"}}, "DialOptions.Subprotocols"},
+		{"an empty subprotocol", silent, ws.DialOptions{Subprotocols: []string{"a", ""}}, "DialOptions.Subprotocols"},
+		{"two in one", silent, ws.DialOptions{Subprotocols: []string{"a,b"}}, "DialOptions.Subprotocols"},
 		{"the same twice", silent, ws.DialOptions{Subprotocols: []string{"a", "a"}}, "DialOptions.Subprotocols"},
 		{"a context that is done", silent, ws.DialOptions{}, "context canceled"},
 	} {

@@ -11,8 +11,9 @@ import (
 // This file joins permessage-deflate (RFC 7692) with messages and frames.
 
 var (
-	errInflated     = &frame.ProtocolError{Code: CodeInvalidPayload, Reason: "compressed message is damaged (RFC 7692 §7.2.2)"}
-	errInflatedSize = &frame.ProtocolError{Code: CodeTooBig, Reason: "inflated message exceeds Options.MaxMessageSize"}
+	errInflated      = &frame.ProtocolError{Code: CodeInvalidPayload, Reason: "compressed message is damaged (RFC 7692 §7.2.2)"}
+	errInflatedParts = &frame.ProtocolError{Code: CodePolicyViolation, Reason: "compressed message consists of too many streams (RFC 7692 §7.2.3.4)"}
+	errInflatedSize  = &frame.ProtocolError{Code: CodeTooBig, Reason: "inflated message exceeds Options.MaxMessageSize"}
 )
 
 // rsv1 marks a compressed message (RFC 7692 §6).
@@ -25,20 +26,22 @@ func asProtocolError(err error) error {
 		return errInflatedSize
 	case errors.Is(err, errInflateData):
 		return errInflated
+	case errors.Is(err, errInflateStreams):
+		return errInflatedParts
 	}
 	return err
 }
 
 // startInflating inflates a message that is whole; one that is not will be
 // inflated as it is read.
-func (m *Message) startInflating() error {
+func (m *content) startInflating() error {
 	c := m.turn.conn
 	limit := c.endpoint.options.MaxMessageSize
 	if m.more {
 		m.reader = newInflater(&payloadReader{m}, c.windowOf(), limit)
 		return nil
 	}
-	inflated, err := inflate(getBuffer(4*len(m.body)), m.body, c.windowOf(), limit)
+	inflated, err := inflate(getBuffer(int(min(4*int64(len(m.body)), limit))), m.body, c.windowOf(), limit)
 	m.body, m.buffer = inflated, inflated
 	if err == nil && !m.binary && !utf8.Valid(inflated) {
 		err = errText
@@ -61,12 +64,12 @@ func (c *conn) windowOf() *slidingWindow {
 }
 
 // payloadReader reads the compressed payload of a message under way.
-type payloadReader struct{ message *Message }
+type payloadReader struct{ content *content }
 
-func (r *payloadReader) Read(p []byte) (int, error) { return r.message.readPayload(p) }
+func (r *payloadReader) Read(p []byte) (int, error) { return r.content.readPayload(p) }
 
 // readInflated is Read for a compressed message that was not whole.
-func (m *Message) readInflated(p []byte) (int, error) {
+func (m *content) readInflated(p []byte) (int, error) {
 	n, err := m.reader.Read(p)
 	text := &m.turn.in.text
 	switch {
@@ -86,7 +89,7 @@ func (m *Message) readInflated(p []byte) (int, error) {
 }
 
 // inflateRest is Bytes for a compressed message that was not whole.
-func (m *Message) inflateRest() ([]byte, error) {
+func (m *content) inflateRest() ([]byte, error) {
 	if m.buffer == nil {
 		m.buffer = getBuffer(bufferSize)
 	}
@@ -105,7 +108,7 @@ func (m *Message) inflateRest() ([]byte, error) {
 
 // endInflating lets go of the inflater. What later messages may refer to has to
 // be known, whether the handler wanted it or not.
-func (m *Message) endInflating() {
+func (m *content) endInflating() {
 	if m.turn.conn.deflate.takeover() {
 		io.Copy(io.Discard, readerFunc(m.readInflated))
 	}
@@ -130,14 +133,4 @@ func deflated[T string | []byte](payload T, o *Options) []byte {
 		return nil
 	}
 	return out
-}
-
-// appendDeflated adds a message to the frames for clients that inflate.
-func appendDeflated[T string | []byte](f *frames, opcode frame.Opcode, payload T, o *Options) {
-	if small := deflated(payload, o); small != nil {
-		appendMessage(f, frame.Header{Fin: true, Rsv: rsv1, Opcode: opcode}, small)
-		putBuffer(small)
-		return
-	}
-	appendMessage(f, frame.Header{Fin: true, Opcode: opcode}, payload)
 }

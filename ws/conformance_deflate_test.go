@@ -127,6 +127,8 @@ func deflateFaultRows() []row {
 		fails("§8.1", "invalid text behind good", ws.CodeInvalidPayload, join(one(greek), one(deflate("\xff"))), gotText("κόσμε")),
 		fails("Options.MaxMessageSize", "inflated to more than a message may be", ws.CodeTooBig, one(deflate(strings.Repeat("a", 1<<20+1)))),
 		fails("Options.MaxMessageSize", "inflated to 8 MiB", ws.CodeTooBig, one(deflate(strings.Repeat("a", 8<<20)))),
+		fails("§7.2.3.4", "streams of nothing", ws.CodePolicyViolation, one(strings.Repeat("\x03\x00", 1<<14))),
+		fails("§7.2.3.4", "streams of nothing, in fragments", ws.CodePolicyViolation, compressedFragments(frame.Text, strings.Repeat("\x03\x00", 1<<14), 1000)),
 		closes("§6", "close behind a compressed message", ws.CodeNormal, "bye", join(one(hello), closing(ws.CodeNormal, "bye")), gotText("Hello")),
 		closes("§6", "close inside a compressed message", ws.CodeNormal, "bye", join(compressed(false, frame.Text, hello[:3]), closing(ws.CodeNormal, "bye"))),
 	}

@@ -19,7 +19,7 @@ type sharer struct {
 	places *places
 }
 
-func (s *sharer) tryWrite(p []byte) (int, error) {
+func (s *sharer) TryWrite(p []byte) (int, error) {
 	s.places.mu.Lock()
 	defer s.places.mu.Unlock()
 	s.places.times[&p[0]]++
@@ -37,9 +37,9 @@ func TestBroadcastIsFramedOnce(t *testing.T) {
 		if n%2 > 0 {
 			s.places, agreement.deflate = &compressed, 15
 		}
-		s.transport = s
+		s.transport, s.endpoint = s, e
 		s.places.times = make(map[*byte]int) // without the handshake
-		e.opened(&s.conn, &arrival{agreement: agreement})
+		e.opened(&s.conn, &arrival{agreement: agreement, greeting: []byte("101")})
 		if n%10 < 2 {
 			e.Subscribe(s.id, "topic")
 		}

@@ -3,54 +3,111 @@
 package ws
 
 import (
-	"sync/atomic"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"aerys/internal/loop"
 )
 
-// What depends on time, with a clock that is turned by hand. Go 1.24 has none.
+// What depends on time, on a loop whose clock goes as a bubble's does. Go 1.24 has
+// none.
 
-// pausing is a client that tells how often reading of it was resumed.
-type pausing struct {
-	pipe
-	resumed atomic.Int32
+// tended has its loop tell a pipe of time.
+type tended struct {
+	loop.Owner
+	pipe *pipe
 }
 
-func (p *pausing) resume() { p.resumed.Add(1) }
+func (tended) Serve(c *loop.Conn) error {
+	_, err := c.TryRead(make([]byte, 1))
+	return err
+}
 
-// A client that used up Options.MaxBytesPerMinute is read again when the minute is over.
-func TestMinutePasses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e := newEndpoint(&functions{onClose: func(ClientID, Code, string) {}}, Options{MaxBytesPerMinute: 1000, HeartbeatPeriod: -1})
-		p := new(pausing)
-		openPipe(e, &p.pipe, 0).transport = p
-		time.Sleep(sweepPeriod / 2)
-		for minute := range int32(3) {
-			p.spend(bytesRead, 999)
-			if !p.mayRead() {
-				t.Errorf("minute %d: 999 of 1000 bytes are too many", minute)
-			}
-			p.spend(bytesRead, 1)
-			if p.mayRead() {
-				t.Errorf("minute %d: 1000 bytes are too few", minute)
-			}
-			p.pause()
-			time.Sleep(59 * time.Second)
-			if p.resumed.Load() != minute {
-				t.Errorf("minute %d: resumed before it was over", minute)
-			}
-			time.Sleep(time.Second)
-			if p.resumed.Load() != minute+1 || !p.mayRead() {
-				t.Errorf("minute %d: resumed %d times", minute, p.resumed.Load())
-			}
-		}
-		p.end()
+func (o tended) Tick(c *loop.Conn, now loop.Time) { o.pipe.Tick(c, now) }
+func (tended) Ahead(*loop.Conn, bool)             {}
+func (tended) Over(*loop.Conn, error)             {}
+
+// openTended is openPipe for a client that time passes for. Its loop carries
+// nothing else.
+func openTended(t *testing.T, e *Endpoint) *pipe {
+	p := new(pipe)
+	near, far := net.Pipe()
+	p.Loop().AdoptPortable(near, tended{pipe: p})
+	t.Cleanup(func() {
+		far.Close()
+		p.Loop().Close(time.Second)
 	})
+	return openPipe(e, p, 0)
+}
+
+// A client that used up a rate is read again as soon as something came back. Who
+// was quiet has no more than the whole, and what comes back in a second.
+func TestRatesComeBack(t *testing.T) {
+	for _, rate := range []struct {
+		name    string
+		options Options
+		what    int
+		all     uint64        // that may be read at once
+		one     time.Duration // in which one comes back
+	}{
+		{"MaxBytesPerMinute", Options{MaxBytesPerMinute: 1000}, bytesRead, 1000, 60 * time.Millisecond},
+		{"a small MaxBytesPerMinute", Options{MaxBytesPerMinute: 10}, bytesRead, 10, 6 * time.Second},
+		{"MaxFramesPerSecond", Options{MaxFramesPerSecond: 5}, framesRead, 5, 200 * time.Millisecond},
+	} {
+		t.Run(rate.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rate.options.HeartbeatPeriod = -1
+				e := newEndpoint(&functions{onClose: func(ClientID, Code, string) {}}, rate.options)
+				p := openTended(t, e)
+				time.Sleep(time.Hour + time.Second/2) // does not give more than all
+				var spent uint64
+				for began, passed := time.Now(), time.Duration(0); passed < 40*rate.one; passed = time.Since(began) {
+					resumed := p.resumed.Load()
+					for left := p.left(rate.what); left > 0; left = p.left(rate.what) {
+						p.spend(rate.what, uint64(left))
+						spent += uint64(left)
+					}
+					p.rest()
+					time.Sleep(rate.one + 2*pacePeriod)
+					synctest.Wait() // for a tick of this moment
+					if p.resumed.Load() == resumed || !p.mayRead() {
+						t.Fatalf("not resumed %v after the beginning", passed)
+					}
+				}
+				back := uint64(40)
+				if soonest := uint64(time.Second/rate.one) + 2; spent < rate.all+back-2 || spent > rate.all+back+soonest {
+					t.Errorf("could read %d: %d at once, and %d that came back", spent, rate.all, back)
+				}
+				p.end()
+			})
+		})
+	}
+}
+
+// left is how much may be read.
+func (p *pipe) left(what int) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	frames, bytes := p.allowanceNow()
+	if what == framesRead {
+		return frames
+	}
+	return bytes
+}
+
+func (p *pipe) mayRead() bool { return p.left(framesRead) > 0 && p.left(bytesRead) > 0 }
+
+// rest is what an engine does when the client has to pause.
+func (p *pipe) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pause()
 }
 
 // spend counts what was read.
-func (p *pausing) spend(what int, n uint64) {
+func (p *pipe) spend(what int, n uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.count(what, n)
@@ -62,7 +119,7 @@ func TestInfoTimes(t *testing.T) {
 		f := &functions{onClose: func(ClientID, Code, string) {}, onData: func(_ ClientID, m *Message) { m.Bytes() }}
 		e := newEndpoint(f, Options{HeartbeatPeriod: -1})
 		time.Sleep(10 * time.Second)
-		p := openPipe(e, &pipe{}, 0)
+		p := openTended(t, e)
 		began := time.Now()
 		receive := func(wire string) {
 			tn := turns.Get().(*turn)

@@ -1,6 +1,8 @@
 package ws
 
 import (
+	"context"
+	"log/slog"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -9,9 +11,13 @@ import (
 // counters are what Gateway.Monitor shows.
 type counters struct {
 	accepted atomic.Uint64
-	slow     atomic.Uint64
+
+	slowDue later // the log is to tell of those closed for not reading
 
 	mu       sync.Mutex
+	slow     uint64            // closed for not reading
+	reported uint64            // of them, those that the log tells of
+	why      string            // the last was closed
 	rejected map[string]uint64 // by reason
 	closed   map[Code]uint64   // by code
 	failures map[Code]uint64   // closed by us, by code
@@ -26,6 +32,26 @@ func (s *counters) failed(code Code) {
 		s.failures = make(map[Code]uint64)
 	}
 	s.failures[code]++
+}
+
+// tooSlow counts a client that is closed for not reading.
+func (s *counters) tooSlow(why string) {
+	s.failed(CodePolicyViolation)
+	s.slowDue.arm()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slow++
+	s.why = why
+}
+
+// reportSlow logs that clients were closed for not reading since it was last
+// called.
+func (s *counters) reportSlow(log *slog.Logger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	log.LogAttrs(context.Background(), slog.LevelWarn, "ws: clients that do not read were closed",
+		slog.Uint64("clients", s.slow-s.reported), slog.String("last", s.why))
+	s.reported = s.slow
 }
 
 // ended counts a client that is gone.
@@ -57,6 +83,7 @@ type State struct {
 	Closed   map[Code]uint64   // clients that are gone, by code of OnClose
 	Failed   map[Code]uint64   // of them and of those about to go: closed for what they did
 	Slow     uint64            // of these: for not reading
+	Paused   int               // of the active: have to wait because of a rate
 	Queued   int64             // bytes that wait to be sent
 	Topics   int               // topics with clients
 	Traffic
@@ -74,18 +101,21 @@ func (e *Endpoint) state() State {
 		Rejected: maps.Clone(s.rejected),
 		Closed:   maps.Clone(s.closed),
 		Failed:   maps.Clone(s.failures),
-		Slow:     s.slow.Load(),
+		Slow:     s.slow,
 		Traffic:  s.past,
 	}
 	s.mu.Unlock()
 	e.table.each(func(c *conn) bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.ended {
+		if c.activity == ended {
 			return true // counted among those that are gone
 		}
 		traffic := c.traffic()
 		state.Traffic.add(&traffic)
+		if c.activity == paused {
+			state.Paused++
+		}
 		if c.out != nil {
 			state.Queued += int64(c.out.size)
 		}

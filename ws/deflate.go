@@ -110,7 +110,14 @@ var (
 	errInflateData = errors.New("ws: compressed message is damaged (RFC 7692 §7.2.2)")
 	// errInflateLimit says that a message is larger than allowed: 1009.
 	errInflateLimit = errors.New("ws: message is too big when inflated")
+	// errInflateStreams says that a payload is made of too many streams: 1008.
+	errInflateStreams = errors.New("ws: compressed message consists of too many streams")
 )
+
+// maxStreams is how many DEFLATE streams a message may consist of. One is all
+// that a sender needs, one that ends them with each fragment needs as many.
+// Streams of two bytes would take ten times the processor time of any others.
+const maxStreams = 1024
 
 // inflater is an io.Reader of the message whose compressed payload it is given
 // (RFC 7692 §7.2.2). It comes from a pool, takes 45 KB, and allocates nothing
@@ -125,6 +132,8 @@ type inflater struct {
 	between bool           // no stream is begun
 	dict    []byte         // the window that the first of them begins with
 	window  *slidingWindow // nil without context takeover
+	recent  []byte         // what is to be added to it
+	streams int            // begun so far
 	left    int64          // how many more bytes the message may have
 	err     error
 }
@@ -150,7 +159,7 @@ var inflaters = sync.Pool{New: func() any {
 func newInflater(reader io.Reader, window *slidingWindow, limit int64) *inflater {
 	in := inflaters.Get().(*inflater)
 	in.source.reader = reader
-	in.between, in.window, in.left = true, window, max(limit, 0)
+	in.between, in.window, in.left, in.streams = true, window, max(limit, 0), 0
 	if window != nil {
 		in.dict = *window
 	}
@@ -159,7 +168,10 @@ func newInflater(reader io.Reader, window *slidingWindow, limit int64) *inflater
 
 // release gives the inflater back. It keeps no reference to what it was given.
 func (in *inflater) release() {
-	in.dict, in.window, in.err = nil, nil, nil
+	if in.recent != nil {
+		putBuffer(in.recent)
+	}
+	in.dict, in.window, in.recent, in.err = nil, nil, nil, nil
 	in.source.reader, in.source.chunk = nil, nil
 	in.source.ended, in.source.err = false, nil
 	inflaters.Put(in)
@@ -199,8 +211,8 @@ func (in *inflater) Read(p []byte) (int, error) {
 			n, err = int(in.left), errInflateLimit
 		}
 		in.left -= int64(n)
-		in.window.add(p[:n])
 		in.err = err
+		in.remember(p[:n])
 		if n > 0 {
 			return n, nil
 		}
@@ -208,11 +220,33 @@ func (in *inflater) Read(p []byte) (int, error) {
 	return 0, in.err
 }
 
+// remember adds what was inflated to the window once the message is at its end:
+// to move the window for every few bytes of it would take too long.
+func (in *inflater) remember(p []byte) {
+	if in.window == nil {
+		return
+	}
+	p = p[max(0, len(p)-maxWindow):]
+	if in.recent == nil {
+		in.recent = getBuffer(2 * maxWindow)
+	}
+	if recent := in.recent; len(recent)+len(p) > cap(recent) {
+		in.recent = append(recent[:0], recent[len(recent)-maxWindow:]...)
+	}
+	in.recent = append(in.recent, p...)
+	if in.err != nil {
+		in.window.add(in.recent)
+	}
+}
+
 // readStream reads from the stream under way, or begins the next.
 func (in *inflater) readStream(p []byte) (int, error) {
 	if in.between {
 		if in.source.exhausted() {
 			return 0, io.EOF
+		}
+		if in.streams++; in.streams > maxStreams {
+			return 0, errInflateStreams
 		}
 		in.stream.Reset(&in.source, in.dict)
 		in.between, in.dict = false, nil

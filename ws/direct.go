@@ -22,10 +22,15 @@ func (c *conn) sendDirect(h frame.Header, payload []byte) error {
 		return ErrClosed
 	}
 	c.sentBytes(n)
-	if n < len(header)+len(payload) {
-		c.waiting().unsent(header, payload, n)
-		c.flushNow()
+	switch {
+	case n == len(header)+len(payload):
+		return nil
+	case n == 0:
+		appendFrame(c.waiting(), h, payload)
+	default:
+		c.waiting().rest(header[min(n, len(header)):], payload[max(0, n-len(header)):])
 	}
+	c.flushNow()
 	return nil
 }
 
@@ -35,12 +40,12 @@ func (c *conn) tryWriteFrame(header, payload []byte) (int, error) {
 	if c.extra != nil {
 		before := len(c.extra.lent)
 		room := c.extra.lent[:cap(c.extra.lent)]
-		if before >= len(header) && len(room)-before == cap(payload) && &room[before] == &payload[0] {
+		if before >= len(header) && before < len(room) && &room[before] == &payload[0] {
 			copy(room[before-len(header):], header)
-			return c.transport.tryWrite(room[before-len(header) : before+len(payload)])
+			return c.transport.TryWrite(room[before-len(header) : before+len(payload)])
 		}
 	}
-	return c.transport.tryWriteFrame(header, payload)
+	return c.transport.TryWriteParts(header, payload)
 }
 
 // lend has room for a header before a message that is sent back to its client:

@@ -5,6 +5,8 @@
 //
 //	type echo struct{ endpoint *ws.Endpoint }
 //
+//	var _ ws.Handler[struct{}] = (*echo)(nil) // the compiler names a method that is missing
+//
 //	func (e *echo) OnStart(endpoint *ws.Endpoint) error { e.endpoint = endpoint; return nil }
 //	func (e *echo) OnHandshake(*aerys.Request, *aerys.Response) (none struct{}) { return }
 //	func (e *echo) OnOpen(id ws.ClientID, _ struct{}) {}
@@ -22,8 +24,14 @@
 //
 // OnOpen, OnData and OnClose of one client are called one at a time and in
 // this order; those of different clients run side by side. Each may block as
-// long as it likes: only its own client waits. All methods of Endpoint may be
-// called from any goroutine at any time.
+// long as it likes: only its own client's messages wait. All methods of Endpoint
+// may be called from any goroutine at any time.
+//
+// While a handler runs for long, some of what its client sends is read ahead
+// (Options.MaxReadAhead): pings are answered, and that the client closes or leaves
+// is noticed at once. From then on Send returns ErrClosed, and Message.Context and
+// Endpoint.Context are done, for handlers that wait for something else.
+// Messages that came before are still handled, in order, and then comes OnClose.
 //
 // # When replies leave
 //

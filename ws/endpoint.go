@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,16 +18,19 @@ import (
 type Endpoint struct {
 	application application
 	options     *Options
-	epoch       time.Time
-	clock       atomic.Uint32 // seconds since epoch, as of the last sweep
-	busy        atomic.Int32  // goroutines in the middle of turns
-	engine      engine
+	epoch       time.Time    // what pings carry counts from here
+	busy        atomic.Int32 // goroutines in the middle of turns
 	table       table
 	feed        feed
-	soon        soon
-	sweeper     sweeper
+	soon        later  // what handlers published
+	flushDue    func() // flushFeed at the end of a round, bound once
+	pace        later  // clients that have to wait because of a rate
 	topics      topics
 	counters    counters
+	foreign     occasion       // an origin may not connect
+	misled      occasion       // OnHandshake chose a subprotocol that nobody offered
+	stranded    occasion       // a connection cannot be taken over
+	paced       occasion       // clients that are over a rate
 	entering    sync.WaitGroup // handshakes that are accepted, but no clients yet
 }
 
@@ -49,14 +53,15 @@ type Info struct {
 }
 
 // Send sends a text message. It returns nil once the message is written or
-// queued; while more than Options.MaxQueuedBytes or MaxQueuedMessages wait for
-// the client it blocks, for Options.WriteTimeout at most. The error is
+// queued. While more than Options.MaxQueuedBytes or MaxQueuedMessages wait for
+// the client it blocks, as long as the client takes something now and then: if
+// it takes nothing for Options.WriteTimeout it is closed. The error is
 // ErrClosed, ErrSlowClient, or ErrInvalidText if data is not UTF-8.
 func (e *Endpoint) Send(data string, id ClientID) error {
 	if !utf8.ValidString(data) {
 		return ErrInvalidText
 	}
-	return sendTo(e, id, frame.Text, data, nil)
+	return sendTo(e, id, frame.Text, data, nil, true)
 }
 
 // SendText is Send for text held in a byte slice, which is not kept.
@@ -64,25 +69,52 @@ func (e *Endpoint) SendText(data []byte, id ClientID) error {
 	if !utf8.Valid(data) {
 		return ErrInvalidText
 	}
-	return sendTo(e, id, frame.Text, data, data)
+	return sendTo(e, id, frame.Text, data, data, true)
 }
 
 // SendBinary sends a binary message as Send does. The slice is not kept.
 func (e *Endpoint) SendBinary(data []byte, id ClientID) error {
-	return sendTo(e, id, frame.Binary, data, data)
+	return sendTo(e, id, frame.Binary, data, data, true)
 }
 
-func sendTo[T string | []byte](e *Endpoint, id ClientID, opcode frame.Opcode, data T, direct []byte) error {
+// TrySend is Send that never blocks: while more than Options.MaxQueuedBytes or
+// MaxQueuedMessages wait, the message is not sent and the error is
+// ErrSlowClient. Behind a Writer that is open the message waits for its end. The
+// client stays, whatever it is told: to leave out what would come too late
+// anyway is up to the application.
+func (e *Endpoint) TrySend(data string, id ClientID) error {
+	if !utf8.ValidString(data) {
+		return ErrInvalidText
+	}
+	return sendTo(e, id, frame.Text, data, nil, false)
+}
+
+// TrySendText is TrySend for text held in a byte slice, which is not kept.
+func (e *Endpoint) TrySendText(data []byte, id ClientID) error {
+	if !utf8.Valid(data) {
+		return ErrInvalidText
+	}
+	return sendTo(e, id, frame.Text, data, data, false)
+}
+
+// TrySendBinary is TrySend for a binary message. The slice is not kept.
+func (e *Endpoint) TrySendBinary(data []byte, id ClientID) error {
+	return sendTo(e, id, frame.Binary, data, data, false)
+}
+
+func sendTo[T string | []byte](e *Endpoint, id ClientID, opcode frame.Opcode, data T, direct []byte, wait bool) error {
 	c := e.table.find(id)
 	if c == nil {
 		return ErrClosed
 	}
-	return send(c, opcode, data, direct)
+	return send(c, opcode, data, direct, wait)
 }
 
 // Broadcast sends a text message to every client but those excepted. It never
-// waits for a client: one that falls too far behind is closed. Text that is
-// not UTF-8 is not sent: the error is ErrInvalidText.
+// waits for a client: one that is behind and does not get on is closed, and so
+// is one that is behind by far, see Options.MaxQueuedBytes. Who broadcasts
+// faster than the processors deliver waits for them. Text that is not UTF-8 is
+// not sent: the error is ErrInvalidText.
 func (e *Endpoint) Broadcast(data string, except ...ClientID) error {
 	if !utf8.ValidString(data) {
 		return ErrInvalidText
@@ -115,6 +147,15 @@ func (e *Endpoint) Multicast(data string, ids ...ClientID) error {
 	return nil
 }
 
+// MulticastText is Multicast for text held in a byte slice, which is not kept.
+func (e *Endpoint) MulticastText(data []byte, ids ...ClientID) error {
+	if !utf8.Valid(data) {
+		return ErrInvalidText
+	}
+	publish(e, e.members(ids), frame.Text, data, nil)
+	return nil
+}
+
 // MulticastBinary is Multicast for a binary message. The slice is not kept.
 func (e *Endpoint) MulticastBinary(data []byte, ids ...ClientID) {
 	publish(e, e.members(ids), frame.Binary, data, nil)
@@ -134,7 +175,9 @@ func (e *Endpoint) members(ids []ClientID) *some {
 // Close starts the closing handshake with a client (RFC 6455 §7.1.2), after
 // what was sent to it before. Code is CodeNormal or any other that may be sent
 // (else Close panics); the reason is cut to 123 bytes. The connection ends when
-// the client answers, or after Options.ClosePeriod. The error is ErrClosed.
+// the client answers, or Options.ClosePeriod after the close frame has left. If
+// what was sent before could not be, OnClose gets CodeAbnormal. The error is
+// ErrClosed.
 func (e *Endpoint) Close(id ClientID, code Code, reason string) error {
 	if !code.Sendable() {
 		panic("ws: Endpoint.Close: code " + code.String() + " must not be sent (RFC 6455 §7.4); use CodeNormal, another of its kind, or 3000 to 4999")
@@ -156,16 +199,19 @@ func (e *Endpoint) Info(id ClientID) (Info, bool) {
 	defer c.mu.Unlock()
 	info := Info{
 		Traffic:      c.traffic(),
-		Connected:    e.epoch.Add(time.Duration(c.opened) * time.Second),
-		LastRead:     e.at(c.lastRead),
-		LastSent:     e.at(c.lastSent),
-		LastDataRead: e.at(c.lastDataRead),
-		LastDataSent: e.at(c.lastDataSent),
+		Connected:    c.at(c.opened),
+		LastRead:     c.at(c.lastRead),
+		LastSent:     c.at(c.lastSent),
+		LastDataRead: c.at(c.lastDataRead),
+		LastDataSent: c.at(c.lastDataSent),
 		RoundTrip:    time.Duration(c.roundTrip) * time.Microsecond,
 		Compressed:   c.deflate.enabled(),
 	}
-	if c.subprotocol > 0 {
+	switch {
+	case c.subprotocol > 0:
 		info.Subprotocol = e.options.Subprotocols[c.subprotocol-1]
+	case c.extra != nil && c.extra.origin != nil:
+		info.Subprotocol = c.extra.origin.subprotocol
 	}
 	if how := c.closing.Load(); how != nil {
 		info.Closed, info.Code, info.Reason = how.at, how.code, how.reason
@@ -173,12 +219,32 @@ func (e *Endpoint) Info(id ClientID) (Info, bool) {
 	return info, true
 }
 
-// at is a time that a conn keeps in seconds, 0 for never.
-func (e *Endpoint) at(seconds uint32) time.Time {
-	if seconds == 0 {
-		return time.Time{}
+// SetValue keeps a value for a client, in place of the one before. It goes when
+// OnClose has returned. The error is ErrClosed.
+func (e *Endpoint) SetValue(id ClientID, value any) error {
+	c := e.table.find(id)
+	if c == nil {
+		return ErrClosed
 	}
-	return e.epoch.Add(time.Duration(seconds) * time.Second)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.extras().value = value
+	return nil
+}
+
+// Value returns what SetValue kept for a client, in OnClose, too; nil if that is
+// nothing, or the client is gone.
+func (e *Endpoint) Value(id ClientID) any {
+	c := e.table.find(id)
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.extra == nil {
+		return nil
+	}
+	return c.extra.value
 }
 
 // Clients returns the ids of all clients, in no order. Clients may come and go
@@ -195,17 +261,21 @@ func (e *Endpoint) Len() int { return int(e.table.length.Load()) }
 // opened makes a conn known and sends its 101: in this order, so that a client
 // that has its 101 gets whatever is broadcast from then on.
 func (e *Endpoint) opened(c *conn, o *arrival) {
-	now := e.seconds()
-	e.clock.Store(now)
-	c.endpoint, c.opened, c.lastRead = e, now, now
-	c.subprotocol, c.deflate = o.subprotocol, o.deflate
+	c.subprotocol, c.deflate = uint8(slices.Index(e.options.Subprotocols, o.subprotocol)+1), o.deflate
 	c.mu.Lock()
+	c.opened = c.now()
+	c.lastRead = c.opened
+	if mark := o.mark(); mark != nil || c.subprotocol == 0 && o.subprotocol != "" {
+		c.extras().origin = &provenance{mark, o.subprotocol}
+	}
 	c.delivered = e.feed.count.Load()
 	e.table.add(c)
-	c.greet(e.appendSwitch(getBuffer(512), o))
+	c.greet(o.greeting)
 	c.mu.Unlock()
-	e.startSweeping() // only now: a sweep that finds nobody is the last
 	e.counters.accepted.Add(1)
+	if o.tooLate() { // the server was shut down meanwhile
+		c.close(CodeGoingAway, "server stops")
+	}
 	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: opened", slog.Uint64("client", uint64(c.id)))
 }
 
@@ -214,7 +284,9 @@ func (e *Endpoint) ended(c *conn, how *closing, traffic Traffic) {
 	e.counters.ended(how.code, &traffic)
 	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: closed",
 		slog.Uint64("client", uint64(c.id)), slog.Int("code", int(how.code)), slog.String("reason", how.reason))
+	returned := false
 	defer e.table.remove(c)
-	defer c.recovered("OnClose")
+	defer c.recovered("OnClose", &returned)
 	e.application.closed(c.id, how.code, how.reason)
+	returned = true
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 
 	"aerys"
@@ -18,6 +20,8 @@ type room struct {
 	endpoint *ws.Endpoint
 	names    sync.Map // of string, by ws.ClientID
 }
+
+var _ ws.Handler[string] = (*room)(nil) // the compiler names a method that is missing
 
 func (r *room) OnStart(endpoint *ws.Endpoint) error { r.endpoint = endpoint; return nil }
 
@@ -92,6 +96,44 @@ func ExampleEndpoint_Broadcast() {
 	// Welcome, Alice!
 	// Welcome, Bob!
 	// Bob: Hello, room.
+}
+
+// lobby knows its guests by what it keeps for each of them.
+type lobby struct{ room }
+
+func (l *lobby) OnOpen(id ws.ClientID, name string) {
+	l.endpoint.SetValue(id, name)
+	l.endpoint.Subscribe(id, "guests")
+}
+
+func (l *lobby) OnData(id ws.ClientID, _ *ws.Message) {
+	var names []string
+	for guest := range l.endpoint.Members("guests") {
+		if name, ok := l.endpoint.Value(guest).(string); ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	l.endpoint.TrySend(strings.Join(names, " and "), id) // who does not read the last answer needs no other
+}
+
+// Who asks the lobby is told who is there.
+func ExampleEndpoint_Members() {
+	server := httptest.NewServer(ws.Websocket(&lobby{}))
+	defer server.Close()
+
+	ctx := context.Background()
+	alice, _, _ := ws.Dial(ctx, server.URL+"/?name=Alice")
+	bob, _, _ := ws.Dial(ctx, server.URL+"/?name=Bob")
+	bob.Write(ctx, "Anybody?") // after which his OnOpen has returned
+	bob.Read(ctx)
+	alice.Write(ctx, "Who is there?")
+	text, _, _ := alice.Read(ctx)
+	fmt.Printf("%s\n", text)
+	bob.Close(ws.CodeNormal, "")
+	alice.Close(ws.CodeNormal, "")
+	// Output:
+	// Alice and Bob
 }
 
 // A bot that answers whatever it hears, until the server closes the connection.

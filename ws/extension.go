@@ -2,9 +2,11 @@ package ws
 
 import (
 	"errors"
-	"iter"
+	"slices"
 	"strconv"
 	"strings"
+
+	"aerys/internal/field"
 )
 
 // This file is what the opening handshake says in lists of tokens: which
@@ -12,62 +14,23 @@ import (
 // of permessage-deflate (RFC 7692 §7.1). Every byte of a header is looked at a
 // fixed number of times, whatever it is.
 
-// isToken reports whether s is a token (RFC 9110 §5.6.2).
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0:
+// parseTokens returns the tokens of Sec-WebSocket-Protocol, in order. It fails
+// at one that is repeated or no token (RFC 6455 §4.1, item 10).
+func parseTokens(values []string) (tokens []string, ok bool) {
+	tokens = slices.Collect(field.Elements(values))
+	return tokens, areTokens(tokens)
+}
+
+// areTokens reports whether all are tokens, each different.
+func areTokens(names []string) bool {
+	seen := make(map[string]bool)
+	for _, name := range names {
+		if !field.IsToken(name) || seen[name] {
 			return false
 		}
+		seen[name] = true
 	}
-	return s != ""
-}
-
-// trimSpace cuts the optional whitespace around s (RFC 9110 §5.6.3).
-func trimSpace(s string) string { return strings.Trim(s, " \t") }
-
-// listElements are the elements of a list in a header, empty ones too; values
-// are its lines (RFC 9110 §5.6.1).
-func listElements(values []string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for _, rest := range values {
-			for more := true; more; {
-				var element string
-				element, rest, more = strings.Cut(rest, ",")
-				if !yield(trimSpace(element)) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// headerHasToken reports whether the list in values holds a token, in upper or
-// lower case, as Connection and Upgrade have to (RFC 6455 §4.2.1).
-func headerHasToken(values []string, token string) bool {
-	for element := range listElements(values) {
-		// The lengths differ where EqualFold would take the Kelvin sign for a k.
-		if len(element) == len(token) && strings.EqualFold(element, token) {
-			return true
-		}
-	}
-	return false
-}
-
-// parseTokens returns the tokens of Sec-WebSocket-Protocol, in order. It fails
-// at one that is empty, repeated or no token (RFC 6455 §4.1, item 10).
-func parseTokens(values []string) (tokens []string, ok bool) {
-	seen := make(map[string]bool)
-	for element := range listElements(values) {
-		if !isToken(element) || seen[element] {
-			return nil, false
-		}
-		seen[element] = true
-		tokens = append(tokens, element)
-	}
-	return tokens, true
+	return true
 }
 
 // extension is an element of Sec-WebSocket-Extensions (RFC 6455 §9.1).
@@ -80,17 +43,15 @@ type extension struct {
 type extensionParam struct{ name, value string }
 
 // parseExtensions returns the elements of Sec-WebSocket-Extensions, in order.
-// It fails at the first that is not of this grammar (RFC 6455 §9.1):
+// It fails at the first that is not of this grammar (RFC 6455 §9.1), in which
+// there may be spaces between any two of its parts (RFC 2616 §2.1):
 //
-//	extension = token *( OWS ";" OWS token [ "=" ( token / quoted-string ) ] )
+//	extension = token *( ";" token [ "=" ( token / quoted-string ) ] )
 //
-// Empty elements are skipped, as RFC 9110 §5.6.1.2 wants. What is quoted has to
-// be a token too, so a comma or semicolon never belongs to a value.
+// What is quoted has to be a token too, so a comma or semicolon never belongs to
+// a value.
 func parseExtensions(values []string) (list []extension, ok bool) {
-	for element := range listElements(values) {
-		if element == "" {
-			continue
-		}
+	for element := range field.Elements(values) {
 		e, ok := parseExtension(element)
 		if !ok {
 			return nil, false
@@ -102,13 +63,13 @@ func parseExtensions(values []string) (list []extension, ok bool) {
 
 func parseExtension(element string) (e extension, ok bool) {
 	name, rest, more := strings.Cut(element, ";")
-	e.name = trimSpace(name)
-	ok = isToken(e.name)
+	e.name = field.TrimSpace(name)
+	ok = field.IsToken(e.name)
 	for more && ok {
 		var param string
 		var p extensionParam
 		param, rest, more = strings.Cut(rest, ";")
-		p, ok = parseExtensionParam(trimSpace(param))
+		p, ok = parseExtensionParam(param)
 		e.params = append(e.params, p)
 	}
 	return e, ok
@@ -116,10 +77,11 @@ func parseExtension(element string) (e extension, ok bool) {
 
 func parseExtensionParam(s string) (p extensionParam, ok bool) {
 	name, value, valued := strings.Cut(s, "=")
+	name, value = field.TrimSpace(name), field.TrimSpace(value)
 	if strings.HasPrefix(value, `"`) {
 		value = unquote(value)
 	}
-	return extensionParam{name, value}, isToken(name) && (!valued || isToken(value))
+	return extensionParam{name, value}, field.IsToken(name) && (!valued || field.IsToken(value))
 }
 
 // unquote returns what a quoted-string stands for (RFC 9110 §5.6.4). A quote or

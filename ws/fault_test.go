@@ -9,10 +9,8 @@ import (
 	"net"
 	"net/http"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -140,7 +138,6 @@ func (f *fault) reached() bool { return f.count.Load() > f.at }
 type faultyListener struct {
 	net.Listener
 	faults chan *fault
-	ready  bool // they show that they are sockets
 }
 
 func (l faultyListener) Accept() (net.Conn, error) {
@@ -149,11 +146,7 @@ func (l faultyListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	silent, _ := net.Pipe()
-	c := faultyConn{nc, <-l.faults, silent}
-	if l.ready {
-		return readyConn{c}, nil
-	}
-	return c, nil
+	return faultyConn{nc, <-l.faults, silent}, nil
 }
 
 // faultyConn is a connection with a fault.
@@ -218,51 +211,18 @@ func (c faultyConn) Close() error {
 
 func (c faultyConn) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
-// readyConn is a faultyConn that shows that it is a socket.
-type readyConn struct{ faultyConn }
-
-func (c readyConn) SyscallConn() (syscall.RawConn, error) {
-	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
-	return faultyRaw{raw, c.faultyConn}, err
-}
-
-type faultyRaw struct {
-	syscall.RawConn
-	conn faultyConn
-}
-
-func (r faultyRaw) Read(f func(uintptr) bool) error {
-	switch {
-	case !r.conn.here(), r.conn.kind == "splits": // this it cannot
-		return r.RawConn.Read(f)
-	case r.conn.kind == "stalls":
-		_, err := r.conn.silent.Read(make([]byte, 1))
-		return err
-	}
-	return errFault
-}
-
-func (r faultyRaw) Write(f func(uintptr) bool) error {
-	if !r.conn.here() || r.conn.kind == "splits" || r.conn.kind == "stalls" { // f never waits
-		return r.RawConn.Write(f)
-	}
-	return errFault
-}
-
 // Any read and any write of the server may fail, go on for ever, or do less than
 // it was asked to.
 func TestFaultyConnection(t *testing.T) {
 	t.Parallel()
 	settings := []setting{
-		{name: "opaque", engine: ws.EnginePortable, network: "tcp"},
 		{name: "portable", engine: ws.EnginePortable, network: "tcp"},
 		{name: "TLS", engine: ws.EngineAuto, network: "tcp", tls: true},
-		{name: "opaque TLS", engine: ws.EngineAuto, network: "tcp", tls: true},
 	}
 	for _, at := range settings {
 		faults := make(chan *fault, 1000)
 		at.wrap = func(l net.Listener) net.Listener {
-			return faultyListener{l, faults, !strings.HasPrefix(at.name, "opaque")}
+			return faultyListener{l, faults}
 		}
 		kinds := []string{"splits", "fails", "fails behind a byte", "breaks"}
 		if at.tls {

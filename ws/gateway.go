@@ -4,31 +4,31 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"reflect"
 	"sync"
 	"time"
 
 	"aerys"
+	"aerys/internal/loop"
 )
 
 // Gateway is a WebSocket endpoint as an action of package aerys. It is an
 // http.Handler too, and can be mounted on any http.ServeMux.
+//
+// It starts once before it serves, and stops once. After that it can be started
+// again, as it is when a Server of package aerys serves its Host again.
 type Gateway struct {
 	endpoint Endpoint
-
-	mu       sync.Mutex // guards all below
-	started  bool
-	startErr error
-	ended    chan struct{} // closed when Stop has ended; nil before it is called
-
-	stopWith sync.Once
 	plain    aerys.Host // serves the gateway as an http.Handler
+
+	mu   sync.Mutex // guards life, and all in it
+	life *life      // nil until the gateway starts, or is stopped
 }
 
 // Websocket makes an action of a WebSocket application. It panics if the
-// handler is nil or the options can never work.
+// handler is nil or the options can never work. If the compiler says that the
+// type of the handler does not match, see Handler.
 func Websocket[T any](handler Handler[T], options ...Options) *Gateway {
 	if v := reflect.ValueOf(handler); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		panic("ws: Websocket: the handler is nil")
@@ -50,201 +50,157 @@ func Websocket[T any](handler Handler[T], options ...Options) *Gateway {
 func (e *Endpoint) init(application application, options *Options) {
 	e.application, e.options, e.epoch = application, options, time.Now()
 	e.feed.room.L = &e.feed.mu
-	e.soon.endpoint = e
+	e.soon = later{after: time.Millisecond, then: e.flushFeed}
+	e.flushDue = func() { e.feed.due.Store(false); e.flushFeed() }
+	e.pace = later{after: pacePeriod, visit: (*conn).pacePassed, then: func() {}}
+	e.counters.slowDue = later{after: time.Second, then: func() { e.counters.reportSlow(e.options.Logger) }}
 }
 
 // Endpoint returns the gateway's clients and how to reach them, the same that
 // OnStart gets.
 func (g *Gateway) Endpoint() *Endpoint { return &g.endpoint }
 
-// Start calls OnStart. Servers of package aerys call it before they listen;
-// without one, the first request does. The error is OnStart's.
-func (g *Gateway) Start(context.Context) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.started {
-		return g.startErr
-	}
-	g.started = true
-	g.startErr = g.endpoint.application.start(&g.endpoint)
-	return g.startErr
-}
-
 // stopping refuses handshakes during and after Stop.
 var stopping = &refusal{http.StatusServiceUnavailable, "the server is stopping"}
 
-// Serve answers a WebSocket handshake.
+// Serve answers a WebSocket handshake. When an http.Server that handshakes came
+// through is shut down, the clients that it brought are closed with 1001
+// (RFC 6455 §7.4.1), and with the last of these servers the gateway stops; a
+// handshake through another one starts it again. Of http.Server.Close nobody is
+// told: call Stop.
 func (g *Gateway) Serve(req *aerys.Request, res *aerys.Response) {
-	e := &g.endpoint
-	if g.isStopped() {
-		e.refuse(req, res, stopping)
-		return
+	e, o := &g.endpoint, new(arrival)
+	no := g.begin(req.Request, o)
+	if no == nil {
+		no = e.check(req.Request, &o.agreement)
 	}
-	if err := g.Start(req.Context()); err != nil {
-		e.options.Logger.Error("ws: OnStart failed", slog.Any("error", err))
-		e.refuse(req, res, &refusal{http.StatusServiceUnavailable, "the endpoint did not start"})
-		return
-	}
-	o := new(arrival)
-	if no := e.check(req.Request, &o.agreement); no != nil {
+	if no != nil {
 		e.refuse(req, res, no)
 		return
 	}
 	res.BeginHandshake()
-	o.opener = e.application.handshake(req, res)
-	if !res.EndHandshake() {
+	if o.opener = e.handshake(req, res); !res.EndHandshake() {
 		e.counters.rejects("declined by OnHandshake")
 		return
 	}
-	if !g.enter() {
+	if !g.enter(o) {
 		e.refuse(req, res, stopping)
 		return
 	}
-	o.header = res.Header()
+	e.overrule(req, res, &o.agreement)
+	// Middleware may still change the header when this returns.
+	o.greeting = appendSwitch(getBuffer(512), &o.agreement, res.Header())
 	if err := e.takeOver(res, o); err != nil {
+		putBuffer(o.greeting)
 		e.entering.Done()
-		e.options.Logger.Error("ws: the connection cannot be taken over: a middleware's ResponseWriter needs Unwrap", slog.Any("error", err))
+		e.stranded.log(e.options.Logger, slog.LevelError,
+			"ws: the connection cannot be taken over: a middleware's ResponseWriter needs Unwrap", slog.Any("error", err))
 		e.refuse(req, res, &refusal{http.StatusInternalServerError, "the connection cannot be taken over"})
 	}
 }
 
-// ServeHTTP answers a WebSocket handshake of a net/http server. When that
-// server is shut down the gateway closes its clients.
-func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok {
-		g.stopWith.Do(func() {
-			server.RegisterOnShutdown(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), 2*g.endpoint.options.ClosePeriod)
-				defer cancel()
-				g.Stop(ctx)
-			})
-		})
-	}
-	g.plain.ServeHTTP(w, r)
-}
+// ServeHTTP is Serve for a server of net/http.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.plain.ServeHTTP(w, r) }
 
 // arrival is what a new connection begins with.
 type arrival struct {
 	agreement
-	opener  opener
-	header  http.Header // of the 101
-	conn    net.Conn
-	release func() // tells the listener that the connection is over
-	early   []byte // what the client sent behind its handshake
+	life     *life
+	mount    *mount // the http.Server that it came through, if that is known
+	opener   opener
+	greeting []byte // the 101
 }
 
-// takeOver takes the connection from net/http and gives it to an engine.
+// takeOver takes the connection from HTTP, and has a loop go on with it: its own
+// if a Server of package aerys has accepted it.
 func (e *Endpoint) takeOver(res *aerys.Response, o *arrival) error {
-	epoll := e.options.Engine != EnginePortable && e.engine.ready(e)
-	if epoll {
-		var ok bool
-		if o.conn, o.release, ok = res.Detach(); ok {
-			e.engine.adopt(o)
-			return nil
-		}
-	}
-	nc, buffered, err := res.Hijack()
+	d, err := res.Detach()
 	if err != nil {
 		return err
 	}
-	if n := buffered.Reader.Buffered(); n > 0 {
-		early, _ := buffered.Reader.Peek(n)
-		o.early = append(o.early, early...)
-	}
-	o.conn, o.release = nc, func() {}
-	if c, ok := nc.(interface {
-		Detach() (net.Conn, func())
-	}); ok { // of aerys.Server
-		o.conn, o.release = c.Detach()
-	}
-	if epoll && isSocket(o.conn) {
-		e.engine.adopt(o)
-	} else {
-		adoptPortable(e, o)
-	}
-	return nil
-}
-
-func (g *Gateway) isStopped() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.ended != nil
-}
-
-// enter announces a client, unless the gateway is stopped.
-func (g *Gateway) enter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.ended != nil {
-		return false
-	}
-	g.endpoint.entering.Add(1)
-	return true
-}
-
-// Stop calls OnStop, closes all clients with 1001 (RFC 6455 §7.4.1) and waits
-// for them, for Options.ClosePeriod or until ctx is done; then it drops them.
-// New handshakes get 503. Called again it waits for the first call to return, or
-// until ctx is done. The error is always nil: whoever is dropped is told to
-// OnClose.
-func (g *Gateway) Stop(ctx context.Context) error {
-	g.mu.Lock()
-	ended, running := g.ended, g.started && g.startErr == nil
-	if ended == nil {
-		g.ended = make(chan struct{})
-		defer close(g.ended)
-	}
-	g.mu.Unlock()
-	switch {
-	case ended != nil:
-		select {
-		case <-ended:
-		case <-ctx.Done():
+	c := e.newConn(o, d.Early)
+	if d.Carrier != nil {
+		c.counted = d.Counted
+		if o.mount != nil {
+			o.mount.native.Store(true)
 		}
-	case running:
-		g.endpoint.stop(ctx)
+		if e.options.Engine != EnginePortable {
+			d.Carrier.SetOwner(c)
+			return nil
+		}
+		if d.Conn, err = d.Carrier.Hijack(); err != nil {
+			d.Counted.Over()
+			return err
+		}
+	}
+	if e.options.Engine == EnginePortable {
+		loop.Shared().AdoptPortable(d.Conn, c)
+	} else {
+		loop.Shared().Adopt(d.Conn, c)
 	}
 	return nil
+}
+
+// newConn returns a conn that has not had its first turn.
+func (e *Endpoint) newConn(o *arrival, early []byte) *conn {
+	in := inboxes.Get().(*inbox)
+	in.arrival = o
+	in.ahead.putBack(early)
+	return &conn{endpoint: e, in: in}
 }
 
 // stop is Gateway.Stop for an endpoint that runs.
 func (e *Endpoint) stop(ctx context.Context) {
 	e.entering.Wait()
-	e.application.stop()
-	e.flushFeed()
-	ctx, cancel := context.WithTimeout(ctx, e.options.ClosePeriod)
-	defer cancel()
-	e.table.each(func(c *conn) bool { c.close(CodeGoingAway, "server stops"); return true })
-	if e.gone(ctx) != nil {
-		e.table.each(func(c *conn) bool { c.drop(); return true })
-		dropping, cancel := context.WithTimeout(context.Background(), dropPeriod)
-		defer cancel()
-		e.gone(dropping)
+	code, reason := CodeGoingAway, "server stops"
+	if e.contain("OnStop", e.application.stop) != nil {
+		code, reason = CodeInternalError, "the server failed"
 	}
-	e.engine.stop()
+	e.flushFeed()
+	e.table.each(func(c *conn) bool { c.close(code, reason); return true })
+	for open := true; open && !e.gone(ctx, time.Second); {
+		open = false
+		e.table.each(func(c *conn) bool {
+			open = c.leaves(ctx.Err() != nil) || open
+			return true
+		})
+	}
+	e.gone(context.Background(), dropPeriod)
 }
 
 // dropPeriod bounds how long Stop waits for OnClose of the clients that it
 // drops. Those whose handler does not return end when it does.
 const dropPeriod = time.Second
 
-// gone waits until there are no clients.
-func (e *Endpoint) gone(ctx context.Context) error {
+// gone waits for a while until there are no clients.
+func (e *Endpoint) gone(ctx context.Context, while time.Duration) bool {
+	timeout := time.NewTimer(while)
+	defer timeout.Stop()
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
 	for e.table.length.Load() > 0 {
 		select {
 		case <-poll.C:
+		case <-timeout.C:
+			return false
 		case <-ctx.Done():
-			return ctx.Err()
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
-// drop ends the connection at once.
-func (c *conn) drop() {
+// leaves reports whether a client that is being closed has time left. If it has
+// to go now, its connection ends at once.
+func (c *conn) leaves(now bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.abandon(CodeGoingAway, "server stops")
+	if now {
+		c.abandon(CodeGoingAway, "server stops")
+		if how := *c.closing.Load(); how.byPeer { // no more handlers
+			how.byPeer = false
+			c.closing.Store(&how)
+		}
+	}
+	return !c.closing.Load().dropped
 }

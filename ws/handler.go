@@ -34,7 +34,16 @@ const (
 )
 
 // Handler is a WebSocket application. T is what OnHandshake hands to OnOpen;
-// Go infers it from the methods.
+// Go infers it from the methods. Where one is missing or has another signature
+// it can only tell that a type "does not match ws.Handler[T]"; which one it is
+// it tells of a line like this, where T is string:
+//
+//	var _ ws.Handler[string] = (*myApplication)(nil)
+//
+// A method that panics, or ends its goroutine as t.Fatal does in a test, is
+// logged with its stack. In OnOpen and OnData it costs the client its
+// connection (1011), in OnHandshake its handshake (500), in OnStop all clients
+// (1011); an endpoint whose OnStart panicked did not start.
 type Handler[T any] interface {
 	// OnStart is called once, before the server listens. The endpoint is how
 	// the application sends; keep it. An error stops the start.
@@ -43,15 +52,18 @@ type Handler[T any] interface {
 	// OnHandshake decides on a request that passed all checks of the
 	// protocol. The response's status is 101; set another (at least 300) and
 	// the buffered response goes out as an ordinary HTTP reply, and OnOpen is
-	// not called. Headers and cookies set here are sent either way. Neither
-	// the request nor the response may be kept.
+	// not called. Headers and cookies set here are sent either way; a
+	// Sec-WebSocket-Protocol of those that the client offers (RFC 6455 §11.3.4)
+	// wins over that of Options.Subprotocols. Neither the request nor the
+	// response may be kept.
 	OnHandshake(*aerys.Request, *aerys.Response) T
 
 	// OnOpen is called once the client has its 101, before any OnData of it.
 	OnOpen(ClientID, T)
 
 	// OnData is called when a message begins to arrive. The message may be
-	// read until OnData returns; what is left unread then is skipped.
+	// read until OnData returns; what is left unread then is skipped. Its
+	// Context is done when the client closes or leaves meanwhile.
 	OnData(ClientID, *Message)
 
 	// OnClose is called exactly once, after the last OnData, with the code

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"aerys/internal/loop"
 	"aerys/ws"
 	"aerys/ws/frame"
 )
@@ -26,6 +27,8 @@ type peer struct {
 	reader *bufio.Reader
 	visit  *visit // nil unless the handler is a recorder
 	sent   uint64 // bytes behind the handshake
+
+	carrier *loop.Loop // once its clock was asked for
 }
 
 // connect opens a connection and sends nothing.
@@ -127,6 +130,7 @@ func (p *peer) trickle(wire []byte, n int) {
 		p.write(wire[:n])
 		wire = wire[n:]
 		p.awaitRead()
+		p.nc.SetDeadline(time.Now().Add(patience))
 	}
 }
 

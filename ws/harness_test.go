@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"aerys"
+	"aerys/internal/loop"
 	"aerys/ws"
 )
 
@@ -37,7 +38,7 @@ import (
 //	})
 
 // patience is how long a test waits for what has to come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // pollPeriod is between two looks at what cannot be waited for otherwise.
 const pollPeriod = 20 * time.Microsecond
@@ -156,6 +157,17 @@ func (s *server) expectNobody(t testing.TB) {
 	}
 }
 
+// shortDir is a directory whose name has room for that of a socket, which t.TempDir
+// has not where a test has a long name.
+func shortDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "ws")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // serveHTTP runs a server of net/http.
 func (s *server) serveHTTP(t testing.TB) {
 	h := httptest.NewUnstartedServer(s.handler())
@@ -163,7 +175,7 @@ func (s *server) serveHTTP(t testing.TB) {
 	if s.at.network == "unix" {
 		h.Listener.Close()
 		var err error
-		if h.Listener, err = net.Listen("unix", filepath.Join(t.TempDir(), "socket")); err != nil {
+		if h.Listener, err = net.Listen("unix", filepath.Join(shortDir(t), "socket")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -279,7 +291,11 @@ func (l *leftovers) begin(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener.Close()
+	shared, err := loop.Shared().Listen(listener, nil, nil) // and so does the loop that stays
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared.Close()
 	l.descriptors = descriptors()
 }
 
@@ -296,7 +312,7 @@ func (l *leftovers) end(t testing.TB) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("%d descriptors are open, %d before. %d goroutines are left:", open, l.descriptors, len(left))
+			t.Errorf("%d descriptors are open, %d before: %v. %d goroutines are left:", open, l.descriptors, whatIsOpen(), len(left))
 			l.report(t, left)
 			return
 		}
@@ -326,6 +342,16 @@ func goroutineOf(stack string) string {
 func descriptors() int {
 	open, _ := os.ReadDir("/proc/self/fd")
 	return len(open)
+}
+
+// whatIsOpen tells what the descriptors are.
+func whatIsOpen() (names []string) {
+	open, _ := os.ReadDir("/proc/self/fd")
+	for _, descriptor := range open {
+		name, _ := os.Readlink("/proc/self/fd/" + descriptor.Name())
+		names = append(names, descriptor.Name()+": "+name)
+	}
+	return names
 }
 
 // goroutines returns the stacks of those that run a server, but those reported.

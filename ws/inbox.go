@@ -7,8 +7,18 @@ import (
 	"aerys/ws/frame"
 )
 
-// inbox is what is known of a frame and a message that are incomplete.
+// inbox is what is known of a frame and a message that are incomplete, and what
+// was read ahead of them.
 type inbox struct {
+	arrival *arrival // before the first turn
+
+	mu    sync.Mutex // held by whoever reads; it is free while a handler runs
+	turn  *turn      // that deals with what is read
+	calls uint       // of handlers
+	seen  uint       // as many as there were when somebody last looked
+	looks int        // that found the same one running
+	late  bool       // one takes so long that what comes is read ahead
+
 	header    frame.Header // of the data frame under way
 	remaining int64        // bytes of its payload that have not come yet
 
@@ -22,16 +32,25 @@ type inbox struct {
 	gathered   []byte // its payload, unmasked, as far as it is kept
 
 	partial  [frame.MaxHeaderSize + frame.MaxControlPayload]byte
-	partials int    // bytes of a header or control frame that is incomplete
-	stash    []byte // read, but not parsed while the client is paused
+	partials int // bytes of a header or control frame that is incomplete
+
+	ahead readAhead
 }
 
-var inboxes = sync.Pool{New: func() any { return new(inbox) }}
+var inboxes = sync.Pool{New: func() any { return newInbox() }}
+
+// newInbox returns an inbox whose mutex is held.
+func newInbox() *inbox {
+	in := new(inbox)
+	in.mu.Lock()
+	return in
+}
 
 func (in *inbox) release() {
 	in.endMessage()
-	in.dropStash()
+	in.ahead.drop()
 	*in = inbox{}
+	in.mu.Lock()
 	inboxes.Put(in)
 }
 
@@ -43,7 +62,7 @@ func (in *inbox) complete() bool { return in.remaining == 0 && in.header.Fin }
 
 // empty reports whether there is nothing to be remembered between two reads.
 func (in *inbox) empty() bool {
-	return in.opcode == 0 && in.partials == 0 && in.stash == nil
+	return in.opcode == 0 && in.partials == 0 && !in.ahead.any()
 }
 
 // endMessage forgets the message under way.
@@ -53,13 +72,6 @@ func (in *inbox) endMessage() {
 	}
 	in.header, in.opcode, in.frames, in.size, in.gathered = frame.Header{}, 0, 0, 0, nil
 	in.begun, in.skip, in.compressed, in.text = false, false, false, frame.UTF8{}
-}
-
-func (in *inbox) dropStash() {
-	if in.stash != nil {
-		putBuffer(in.stash)
-		in.stash = nil
-	}
 }
 
 var (
@@ -200,9 +212,23 @@ func (t *turn) control(h frame.Header, payload []byte) error {
 	return nil
 }
 
-// keep adds a piece to the message's gathered payload. The buffer grows with
-// what arrives, not with what a header announces.
+// keep adds a piece to the message's gathered payload. The buffer, which holds a
+// power of two, grows with what arrives, not with what a header announces.
 func (in *inbox) keep(piece []byte) {
-	room := min(in.remaining, 7*int64(len(in.gathered)+len(piece)))
-	in.gathered = append(growBuffer(in.gathered, len(piece)+int(room)), piece...)
+	room := len(piece)
+	if in.remaining <= int64(len(in.gathered)+len(piece)) {
+		room += int(in.remaining)
+	}
+	in.gathered = append(growBuffer(in.gathered, room), piece...)
+}
+
+// makeRoom sees to it that a read into gathered is worth its while, and reports
+// whether it is. Only a client that is fast, of which one read brings all that it
+// can, is made room for: eight times as much as has come.
+func (in *inbox) makeRoom(least int, fast bool) bool {
+	free := cap(in.gathered) - len(in.gathered)
+	if free < least && fast {
+		in.gathered = growBuffer(in.gathered, int(min(in.remaining, 7*int64(len(in.gathered)))))
+	}
+	return free >= least || fast
 }

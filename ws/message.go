@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
 // ErrMessageOver says that a Message was read after OnData returned.
@@ -24,9 +25,18 @@ func (e *CloseError) Error() string {
 // Message is a message that a client sends. It is an io.Reader: a long one can
 // be read piece by piece while it arrives, and Read waits for what is missing.
 // Text and Bytes are for messages that fit in memory. A Message belongs to the
-// call of OnData that received it: it must not be used from other goroutines
-// at the same time, nor after OnData returned.
+// call of OnData that received it, and is read by one goroutine at a time. It is
+// over when OnData returns: from then on its methods return ErrMessageOver,
+// whoever calls them. A call that is under way then is waited for.
 type Message struct {
+	binary  bool
+	conn    *conn
+	mu      sync.Mutex // whoever reads holds it, and whoever ends the message
+	content *content   // nil: the message is over
+}
+
+// content is what a Message reads. Nobody outside has it, so it is used again.
+type content struct {
 	turn   *turn
 	body   []byte // what has arrived and was not read yet
 	binary bool
@@ -43,9 +53,50 @@ func (m *Message) Binary() bool { return m.binary }
 // a *CloseError if the connection ends before. Text is valid UTF-8 as far as
 // it was read, save that a piece may end within a character.
 func (m *Message) Read(p []byte) (int, error) {
-	if m.turn == nil {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.content == nil {
 		return 0, ErrMessageOver
 	}
+	return m.content.read(p)
+}
+
+// Bytes reads the rest of the message, all of it if nothing was read before.
+// The slice is valid until OnData returns, and cheapest to send back to its
+// client as it is; appending to it copies it. The error is a *CloseError if the
+// connection ends before.
+func (m *Message) Bytes() ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bytes()
+}
+
+// Text is Bytes as a string, which may be kept. Of a binary message it is the
+// bytes as they are.
+func (m *Message) Text() (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p, err := m.bytes()
+	return string(p), err
+}
+
+// bytes is Bytes. What lies behind the message is not the handler's. m.mu is held.
+func (m *Message) bytes() ([]byte, error) {
+	if m.content == nil {
+		return nil, ErrMessageOver
+	}
+	p, err := m.content.rest()
+	return p[:len(p):len(p)], err
+}
+
+// end is called when the handler has returned.
+func (m *Message) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.content = nil
+}
+
+func (m *content) read(p []byte) (int, error) {
 	if m.reader != nil {
 		return m.readInflated(p)
 	}
@@ -53,7 +104,7 @@ func (m *Message) Read(p []byte) (int, error) {
 }
 
 // readPayload reads the next bytes of the message as they were sent.
-func (m *Message) readPayload(p []byte) (int, error) {
+func (m *content) readPayload(p []byte) (int, error) {
 	for len(m.body) == 0 {
 		if !m.more {
 			return 0, io.EOF
@@ -69,16 +120,12 @@ func (m *Message) readPayload(p []byte) (int, error) {
 	return n, nil
 }
 
-// Bytes reads the rest of the message, all of it if nothing was read before.
-// The slice is valid until OnData returns, and cheapest to send back to its
-// client as it is. The error is a *CloseError if the connection ends before.
-func (m *Message) Bytes() ([]byte, error) {
-	switch {
-	case m.turn == nil:
-		return nil, ErrMessageOver
-	case m.reader != nil:
+// rest reads all that was not read before.
+func (m *content) rest() ([]byte, error) {
+	if m.reader != nil {
 		return m.inflateRest()
-	case m.more:
+	}
+	if m.more {
 		in := m.turn.in
 		if m.waited { // the message's beginning was read and is not wanted again
 			in.gathered = in.gathered[:0]
@@ -93,20 +140,13 @@ func (m *Message) Bytes() ([]byte, error) {
 	return m.body, nil
 }
 
-// Text is Bytes as a string, which may be kept. Of a binary message it is the
-// bytes as they are.
-func (m *Message) Text() (string, error) {
-	p, err := m.Bytes()
-	return string(p), err
-}
-
-// release ends the message: the handler returned.
-func (m *Message) release() {
+// release lets go of what the content holds.
+func (m *content) release() {
 	if m.reader != nil {
 		m.endInflating()
 	}
 	if m.buffer != nil {
 		putBuffer(m.buffer)
 	}
-	*m = Message{}
+	*m = content{}
 }

@@ -30,7 +30,6 @@ func (s *server) awaitState(t *testing.T, what string, ok func(ws.State) bool) {
 
 // Gateway.Monitor counts clients, what they exchange, and why they are refused and closed.
 func TestMonitor(t *testing.T) {
-	t.Parallel()
 	at, g := gated()
 	s := serve(t, at, &recorder{onHandshake: func(req *aerys.Request, res *aerys.Response) {
 		if req.Param("password") == "wrong" {
@@ -59,7 +58,7 @@ func TestMonitor(t *testing.T) {
 	a.expectEcho("hello")
 	b.write(ping("p"))
 	b.expect(frame.Pong, "p")
-	stuck.id()
+	stuck.clock()
 	traffic := ws.Traffic{BytesRead: 11 + 7, FramesRead: 2, MessagesRead: 1, BytesSent: 7 + 3, FramesSent: 2, MessagesSent: 1}
 	s.awaitState(t, "three clients", func(state ws.State) bool {
 		return state.Active == 3 && state.Accepted == 3 && state.Traffic == traffic && len(state.Closed) == 0
@@ -75,13 +74,16 @@ func TestMonitor(t *testing.T) {
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for range 3 { // the first write waits at the gate
+	s.Broadcast("at the gate")
+	s.awaitSent(stuck, len("..at the gate"))
+	for range 3 {
 		s.Broadcast(strings.Repeat("x", 98))
 	}
 	s.awaitState(t, "some wait", func(state ws.State) bool { return state.Queued == 300 && state.Slow == 0 })
 	for range 2 {
 		s.Broadcast(strings.Repeat("x", 98))
 	}
+	stuck.passUntilClosed(20)
 	s.awaitState(t, "too many wait", func(state ws.State) bool {
 		return state.Active == 0 && state.Queued == 0 && state.Slow == 1 &&
 			maps.Equal(state.Closed, map[ws.Code]uint64{1000: 1, 1002: 1, 1008: 1}) && maps.Equal(state.Failed, map[ws.Code]uint64{1002: 1, 1008: 1})
@@ -90,7 +92,6 @@ func TestMonitor(t *testing.T) {
 
 // However it is noticed that a client does not read, it is counted.
 func TestMonitorCountsSlowClients(t *testing.T) {
-	t.Parallel()
 	message := strings.Repeat("x", 98)
 	for name, send := range map[string]func(*server, *peer){
 		"Broadcast": func(s *server, p *peer) { s.Broadcast(message) },
@@ -105,10 +106,10 @@ func TestMonitorCountsSlowClients(t *testing.T) {
 		"pings": func(s *server, p *peer) { p.write(ping(message)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			at, g := gated()
-			s := serve(t, at, &recorder{}, ws.Options{MaxQueuedBytes: 300, WriteTimeout: 50 * time.Millisecond, MaxFramesPerSecond: -1})
+			s := serve(t, at, &recorder{}, ws.Options{MaxQueuedBytes: 300, HeartbeatPeriod: -1, MaxFramesPerSecond: -1})
 			p := s.dial(t)
+			defer p.flies()()
 			p.expectEcho("hello")
 			g.mu.Lock()
 			defer g.mu.Unlock()

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/netip"
-	"strings"
 	"time"
+
+	"aerys/internal/field"
 )
 
 // Engine says how an endpoint's connections wait for bytes.
@@ -20,8 +20,8 @@ const (
 	// connection on every operating system.
 	EnginePortable
 	// EngineEpoll gives a connection a goroutine only while it has something
-	// to do. It serves plain TCP and Unix sockets on Linux, and waits for those
-	// below TLS; all else is served by EnginePortable.
+	// to do. On Linux it serves all connections of a Server of package aerys, and
+	// plain TCP and Unix sockets of others; all else is served by EnginePortable.
 	EngineEpoll
 )
 
@@ -38,33 +38,46 @@ type Options struct {
 	// MaxFramesPerMessage bounds the fragments of a message, so that a flood
 	// of empty ones ends: closed with 1008. Default 8192.
 	MaxFramesPerMessage int
-	// MaxBytesPerMinute bounds what is read from one client; reading of it
-	// pauses until the minute is over. Default 8 MiB; above 4 GiB it is none.
+	// MaxBytesPerMinute bounds what is read from one client: that much at
+	// once, and what was used comes back continuously. A client that has used
+	// it all is read from as it comes back, and no faster; its control frames
+	// and its end are seen meanwhile. Default 8 MiB; above 4 GiB it is none.
 	MaxBytesPerMinute int64
-	// MaxFramesPerSecond bounds the frames read from one client; reading of
-	// it pauses until the second is over. Default 100.
+	// MaxFramesPerSecond bounds the frames read from one client likewise.
+	// Default 1000: several times what a game at 144 frames a second or a
+	// shared cursor sends, and a small part of what a flood needs.
 	MaxFramesPerSecond int
+	// MaxReadAhead bounds what is read of a client while its handler runs or
+	// while it is over a rate, so that its pings are answered and its close
+	// frame and its end are noticed at once. What does not fit stays with the
+	// operating system, control frames behind it too. Default 64 KiB, the least
+	// is 4 KiB.
+	MaxReadAhead int
 	// AutoFrameSize is the payload of the frames in which Endpoint.Writer
 	// sends, and how much of an incomplete message is gathered before OnData
 	// is called to read it piece by piece. Default 64 KiB − 9.
 	AutoFrameSize int
-	// HeartbeatPeriod is after how much silence a client is sent a ping,
-	// in steps of a second. Default 10 s.
+	// HeartbeatPeriod is after how much silence a client is sent a ping, in
+	// steps of a second. Whatever comes from it breaks the silence, and so does
+	// a queue that it takes something of. Default 10 s.
 	HeartbeatPeriod time.Duration
-	// QueuedPingLimit is how many pings in a row may stay unanswered before
-	// the client is closed. Default 3.
+	// QueuedPingLimit is how many pings may be sent into one silence before
+	// the client is closed with 1008. Default 3.
 	QueuedPingLimit int
-	// ClosePeriod bounds how long the closing handshake waits for the
-	// client. Default 3 s.
+	// ClosePeriod bounds how long the closing handshake waits for the client,
+	// from when the close frame has left, in steps of a second. Default 3 s.
 	ClosePeriod time.Duration
-	// WriteTimeout bounds how long Endpoint.Send waits for a client that does
-	// not read, and how long a queue may stand still before its client is
-	// closed. Default 10 s.
+	// WriteTimeout is for how long what waits for a client may stand still, in
+	// steps of a second: if it takes nothing it is closed, with 1008 if that
+	// can be told. How long all of it takes has no bound. Default 10 s.
 	WriteTimeout time.Duration
 	// MaxQueuedBytes and MaxQueuedMessages bound what waits for a client
-	// that reads too slowly. While more waits, Endpoint.Send blocks, and a
-	// broadcast closes the client with 1008; one message may always wait,
-	// whatever its size. Defaults 1 MiB and 65536.
+	// behind the frame that is on its way. While more waits, Endpoint.Send
+	// blocks; a broadcast closes the client with 1008 if it has taken nothing
+	// for half of WriteTimeout, or if it is behind by more than 32 times as
+	// much.
+	// What waits of a broadcast is in memory once, for all clients. Defaults
+	// 1 MiB and 65536.
 	MaxQueuedBytes    int
 	MaxQueuedMessages int
 	// TextOnly closes a client that sends a binary message with 1003.
@@ -72,18 +85,18 @@ type Options struct {
 	// Subprotocols are those that the endpoint speaks, most wanted first.
 	Subprotocols []string
 	// Origins are the origins whose pages may connect besides those of the
-	// request's own host: "https://example.com", "https://*.example.com", or
-	// "*" for any. A request without Origin is no browser's and may connect.
+	// request's own host: "https://example.com", "https://*.example.com",
+	// "null" and "file://" as browsers name pages without a host, or "*" for
+	// any. A request without Origin is no browser's and may connect. Behind a
+	// proxy that changes Host, the own host is what aerys.TrustedProxies makes
+	// of the request. Refusals are logged, once a second at most.
 	Origins []string
-	// TrustedProxies are the networks whose X-Forwarded-Host is believed
-	// when an origin is compared with the request's host.
-	TrustedProxies []netip.Prefix
 	// Compression negotiates permessage-deflate (RFC 7692). Default off.
 	Compression bool
 	// CompressionLevel is that of compress/flate. Default 1.
 	CompressionLevel int
 	// CompressionThreshold is the size below which a message is sent as it
-	// is. Default 128.
+	// is: less of it is not worth the processor time. Default 512.
 	CompressionThreshold int
 	// CompressionTakeover lets clients compress with what they sent before,
 	// at up to 32 KiB of memory for each client that does.
@@ -119,7 +132,8 @@ func (o Options) withDefaults() *Options {
 	if o.MaxBytesPerMinute > math.MaxUint32 {
 		o.MaxBytesPerMinute = math.MaxInt64
 	}
-	o.MaxFramesPerSecond = limit(o.MaxFramesPerSecond, 100, math.MaxInt)
+	o.MaxFramesPerSecond = limit(o.MaxFramesPerSecond, 1000, math.MaxInt)
+	o.MaxReadAhead = limit(o.MaxReadAhead, 64<<10, math.MaxInt)
 	o.AutoFrameSize = limit(o.AutoFrameSize, 64<<10-9, math.MaxInt)
 	o.HeartbeatPeriod = limit(o.HeartbeatPeriod, 10*time.Second, math.MaxInt64)
 	o.QueuedPingLimit = limit(o.QueuedPingLimit, 3, math.MaxInt)
@@ -128,7 +142,7 @@ func (o Options) withDefaults() *Options {
 	o.MaxQueuedBytes = limit(o.MaxQueuedBytes, 1<<20, math.MaxInt)
 	o.MaxQueuedMessages = limit(o.MaxQueuedMessages, 1<<16, math.MaxInt)
 	o.CompressionLevel = limit(o.CompressionLevel, 1, 1)
-	o.CompressionThreshold = limit(o.CompressionThreshold, 128, 0)
+	o.CompressionThreshold = limit(o.CompressionThreshold, 512, 0)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -148,14 +162,13 @@ func (o *Options) check() {
 		panic(fmt.Sprintf("ws: Options.Subprotocols: %d names: 255 are the most", len(o.Subprotocols)))
 	}
 	for _, name := range o.Subprotocols {
-		if !isToken(name) {
+		if !field.IsToken(name) {
 			panic(fmt.Sprintf("ws: Options.Subprotocols: %q is not a token (RFC 9110 §5.6.2)", name))
 		}
 	}
 	for _, pattern := range o.Origins {
-		origin, err := parseOrigin(pattern)
-		if pattern != "*" && (err != nil || strings.Contains(strings.TrimPrefix(origin.host, "*."), "*")) {
-			panic(fmt.Sprintf("ws: Options.Origins: %q: write it as scheme://host, as https://*.example.com, or *", pattern))
+		if !isOriginPattern(pattern) {
+			panic(fmt.Sprintf("ws: Options.Origins: %q: write it as scheme://host, as https://*.example.com, null, file:// or *", pattern))
 		}
 	}
 }

@@ -2,11 +2,13 @@ package ws_test
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"aerys"
 	"aerys/ws"
@@ -17,15 +19,11 @@ import (
 func TestOrigins(t *testing.T) {
 	t.Parallel()
 	own := "Origin: http://server.example.com"
-	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	elsewhere := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}
-	backend := "Host: backend:8080"
 	for _, test := range []struct {
 		name    string
 		allowed bool
 		fields  []string
 		origins []string
-		proxies []netip.Prefix
 	}{
 		{name: "no browser's", allowed: true},
 		{name: "the host's own", allowed: true, fields: []string{own}},
@@ -70,13 +68,16 @@ func TestOrigins(t *testing.T) {
 		{name: "any, null too", allowed: true, fields: []string{"Origin: null"}, origins: []string{"*"}},
 		{name: "any, but one", fields: []string{own, "+" + own}, origins: []string{"*"}},
 
-		{name: "the proxy's host", allowed: true, fields: []string{backend, own, "X-Forwarded-Host: server.example.com"}, proxies: loopback},
-		{name: "the proxy's host with its port", allowed: true, fields: []string{backend, own + ":81", "X-Forwarded-Host: server.example.com:81"}, proxies: loopback},
-		{name: "not that of the proxy's host", fields: []string{backend, "Origin: http://backend:8080", "X-Forwarded-Host: server.example.com"}, proxies: loopback},
-		{name: "a proxy that says nothing", allowed: true, fields: []string{backend, "Origin: http://backend:8080"}, proxies: loopback},
-		{name: "a forged host without a proxy", fields: []string{"Origin: http://evil", "X-Forwarded-Host: evil"}},
-		{name: "a forged host past the proxy", fields: []string{"Origin: http://evil", "X-Forwarded-Host: evil"}, proxies: elsewhere},
-		{name: "past the proxy", allowed: true, fields: []string{own, "X-Forwarded-Host: evil"}, proxies: elsewhere},
+		{name: "null, listed", allowed: true, fields: []string{"Origin: null"}, origins: []string{"https://a.org", "null"}},
+		{name: "null, another listed", fields: []string{"Origin: null"}, origins: []string{"https://null", "file://"}},
+		{name: "a file", fields: []string{"Origin: file://"}},
+		{name: "a file, listed", allowed: true, fields: []string{"Origin: file://"}, origins: []string{"file://"}},
+		{name: "a file, null listed", fields: []string{"Origin: file://"}, origins: []string{"null"}},
+		{name: "a file of a host", fields: []string{"Origin: file://evil"}, origins: []string{"file://"}},
+		{name: "a file, to no host", fields: []string{"Origin: file://", "Host: "}},
+		{name: "an application", allowed: true, fields: []string{"Origin: capacitor://localhost"}, origins: []string{"capacitor://localhost"}},
+
+		{name: "a host that is forwarded by nobody known", fields: []string{"Origin: http://evil", "X-Forwarded-Host: evil"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -84,7 +85,7 @@ func TestOrigins(t *testing.T) {
 				if !test.allowed {
 					t.Error("OnHandshake was called")
 				}
-			}}, ws.Options{Origins: test.origins, TrustedProxies: test.proxies, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			}}, ws.Options{Origins: test.origins, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			p := s.connect(t)
 			p.write([]byte(upgrade(test.fields...)))
 			if test.allowed {
@@ -102,29 +103,103 @@ func TestOrigins(t *testing.T) {
 
 // checkOriginLog finds both hosts in the log, and what to do.
 func checkOriginLog(t *testing.T, log, request string) {
+	t.Helper()
+	want := []string{"Options.Origins"}
 	for _, line := range strings.Split(request, "\r\n") {
-		name, value, _ := strings.Cut(line, ": ")
-		if name == "Origin" && !strings.Contains(log, value) || name == "Host" && !strings.Contains(request, "X-Forwarded-Host") && !strings.Contains(log, value) {
-			t.Errorf("the log does not name %s %q: %s", name, value, log)
+		switch name, value, _ := strings.Cut(line, ": "); name {
+		case "Origin", "Host":
+			want = append(want, value)
+		case "X-Forwarded-Host":
+			want = append(want, value, "aerys.TrustedProxies")
 		}
 	}
-	if !strings.Contains(log, "Options.Origins") {
-		t.Errorf("the log does not name the option: %s", log)
+	for _, part := range want {
+		if !strings.Contains(log, part) {
+			t.Errorf("the log does not tell %q: %s", part, log)
+		}
 	}
 }
 
-// Where the Host trusts a proxy, the endpoint does.
+// The proxies that are trusted are those of aerys.TrustedProxies, wherever the gateway is.
 func TestOriginBehindTrustedProxies(t *testing.T) {
 	t.Parallel()
-	at := byHost
-	at.mount = func(g *ws.Gateway) aerys.Action {
-		return aerys.Router().Use(aerys.TrustedProxies(netip.MustParsePrefix("127.0.0.1/32"))).Get("/chat", g)
+	trusting := func(prefixes ...string) func(*ws.Gateway) aerys.Action {
+		trusted := make([]netip.Prefix, len(prefixes))
+		for i, prefix := range prefixes {
+			trusted[i] = netip.MustParsePrefix(prefix)
+		}
+		return func(g *ws.Gateway) aerys.Action { return new(aerys.Host).Use(aerys.TrustedProxies(trusted...), g) }
 	}
-	s := serve(t, at, &recorder{}, ws.Options{})
-	s.connect(t).expectHandshake("Origin: https://public.example", "X-Forwarded-Host: evil, public.example")
+	local, elsewhere := trusting("10.0.0.0/8", "127.0.0.0/8"), trusting("192.0.2.0/24", "2001:db8::/32")
+	const public, backend = "Origin: https://public.example", "Host: backend:8080"
+	for _, test := range []struct {
+		name    string
+		allowed bool
+		network string
+		mount   func(*ws.Gateway) aerys.Action
+		fields  []string
+	}{
+		{"the proxy's host", true, "tcp", local, []string{public, "X-Forwarded-Host: public.example"}},
+		{"with its port", true, "tcp", local, []string{public + ":81", "X-Forwarded-Host: public.example:81"}},
+		{"the end of a list", true, "tcp", local, []string{public, "X-Forwarded-Host: evil, public.example"}},
+		{"the last line", true, "tcp", local, []string{public, "X-Forwarded-Host: evil", "+X-Forwarded-Host: public.example"}},
+		{"not the first line", false, "tcp", local, []string{"Origin: https://evil", "X-Forwarded-Host: evil", "+X-Forwarded-Host: public.example"}},
+		{"nor the beginning of a list", false, "tcp", local, []string{"Origin: https://evil", "X-Forwarded-Host: evil, public.example"}},
+		{"not that of the proxy's host", false, "tcp", local, []string{"Origin: http://backend:8080", "X-Forwarded-Host: public.example"}},
+		{"a proxy that says nothing", true, "tcp", local, []string{"Origin: http://backend:8080"}},
+		{"through a Unix socket", true, "unix", elsewhere, []string{public, "X-Forwarded-Host: public.example"}},
+		{"forged through it", false, "unix", elsewhere, []string{"Origin: https://evil", "X-Forwarded-Host: evil", "+X-Forwarded-Host: public.example"}},
+		{"past the proxy", false, "tcp", elsewhere, []string{public, "X-Forwarded-Host: public.example"}},
+		{"forged past the proxy", true, "tcp", elsewhere, []string{"Origin: http://backend:8080", "X-Forwarded-Host: evil"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			at := setting{network: test.network, mount: test.mount}
+			s := serve(t, at, &recorder{}, ws.Options{Logger: slog.New(slog.DiscardHandler)})
+			p := s.connect(t)
+			p.write([]byte(upgrade(append(test.fields, backend)...)))
+			if res := p.response(); res.StatusCode != http.StatusSwitchingProtocols == test.allowed {
+				t.Errorf("%s, allowed should be %v", res.Status, test.allowed)
+			}
+		})
+	}
+}
+
+// However often a page that may not connect tries, and whatever it sends, the log
+// stays short, and tells how much it left out.
+func TestOriginLogIsBounded(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	s := serve(t, byHTTP, &recorder{}, ws.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	p := s.connect(t)
-	p.write([]byte(upgrade("Origin: https://evil", "X-Forwarded-Host: evil, public.example")))
-	if res := p.response(); res.StatusCode != http.StatusForbidden {
-		t.Errorf("%s, want 403", res.Status)
+	long := strings.Repeat("\xff", 8<<10)
+	refused := 0
+	refuse := func() {
+		refused++
+		p.write([]byte(upgrade("Origin: https://evil.example/"+long, "Host: "+strings.Repeat("x", 8<<10), "X-Forwarded-Host: "+long)))
+		if res := p.response(); res.StatusCode != http.StatusForbidden {
+			t.Fatal(res.Status)
+		}
+	}
+	for range 50 {
+		refuse()
+	}
+	burst := log.String()
+	for deadline := time.Now().Add(patience); log.String() == burst; time.Sleep(10 * time.Millisecond) {
+		if refuse(); time.Now().After(deadline) {
+			t.Fatal("the log does not tell what it left out")
+		}
+	}
+	lines, told := strings.Split(strings.TrimSpace(log.String()), "\n"), 0
+	for _, line := range lines {
+		var omitted int
+		if _, count, ok := strings.Cut(line, "omitted="); ok {
+			fmt.Sscan(count, &omitted)
+		}
+		if told += 1 + omitted; len(line) > 4<<10 {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+	}
+	if told != refused {
+		t.Errorf("%d refusals, of which %d lines tell %d", refused, len(lines), told)
 	}
 }

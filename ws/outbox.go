@@ -2,8 +2,8 @@ package ws
 
 import (
 	"sync"
-	"time"
 
+	"aerys/internal/loop"
 	"aerys/ws/frame"
 )
 
@@ -11,18 +11,21 @@ import (
 // only while something waits; conn.mu guards it.
 type outbox struct {
 	segments  []segment
+	urgent    urgent
 	size      int // bytes not yet sent
-	messages  int // frames not yet sent as a whole
-	progress  uint32
-	uncounted int           // bytes of the handshake
-	writing   bool          // a goroutine writes outside conn.mu
+	messages  int // frames that wait, give or take the one on its way
+	uncounted int // bytes of the handshake
+	made      loop.Time
+	progress  loop.Time     // when the client last took something
+	late      bool          // a broadcast found more than the options allow
 	room      chan struct{} // closed when senders that wait may look again
 }
 
-// segment is a run of whole frames, of which the first may be partly sent.
+// segment is a run of frames, of which the first may be partly sent.
 type segment struct {
 	bytes    []byte
 	sent     int
+	frame    int // where a frame begins, and those counted in messages
 	messages int
 	own      bool // from getBuffer, nobody else has it
 }
@@ -36,19 +39,23 @@ var outboxes = sync.Pool{New: func() any { return new(outbox) }}
 func (o *outbox) release() {
 	o.wakeSenders()
 	for i := range o.segments {
-		if o.segments[i].own {
-			putBuffer(o.segments[i].bytes)
-		}
+		o.segments[i].release()
 	}
 	clear(o.segments)
 	*o = outbox{segments: o.segments[:0]}
 	outboxes.Put(o)
 }
 
+func (s *segment) release() {
+	if s.own {
+		putBuffer(s.bytes)
+	}
+}
+
 // tail returns the segment to which n bytes may be appended.
 func (o *outbox) tail(n int) *segment {
 	if last := len(o.segments) - 1; last >= 0 {
-		if s := &o.segments[last]; s.own && len(s.bytes)+n <= copyLimit && !(o.writing && last == 0) {
+		if s := &o.segments[last]; s.own && len(s.bytes)+n <= copyLimit {
 			s.bytes = growBuffer(s.bytes, n)
 			return s
 		}
@@ -57,15 +64,28 @@ func (o *outbox) tail(n int) *segment {
 	return &o.segments[len(o.segments)-1]
 }
 
-// share queues frames that others are sent too.
-func (o *outbox) share(frames []byte, messages int) {
-	if len(frames) < 512 { // less than a segment is worth
+// share queues frames that others are sent too, and of which n bytes are sent.
+// Who is far behind holds none of its own.
+func (o *outbox) share(frames []byte, messages, n int) {
+	if n == 0 && o.size < bufferSize && len(frames) < 512 { // less than a segment is worth
 		o.copy(frames, messages)
 		return
 	}
-	o.segments = append(o.segments, segment{bytes: frames, messages: messages})
-	o.size += len(frames)
+	o.size += len(frames) - n
 	o.messages += messages
+	if last := len(o.segments) - 1; last >= 0 && o.segments[last].precedes(frames) {
+		s := &o.segments[last]
+		s.bytes = s.bytes[:len(s.bytes)+len(frames)]
+		s.messages += messages
+		return
+	}
+	o.segments = append(o.segments, segment{bytes: frames, messages: messages, sent: n})
+}
+
+// precedes reports whether a segment ends where shared frames begin.
+func (s *segment) precedes(frames []byte) bool {
+	end := len(s.bytes)
+	return !s.own && end < cap(s.bytes) && &s.bytes[:end+1][end] == &frames[0]
 }
 
 // copy queues frames that may change later.
@@ -77,46 +97,18 @@ func (o *outbox) copy(frames []byte, messages int) {
 	o.messages += messages
 }
 
-// sent notes that n bytes of the first segment are on their way.
-func (o *outbox) sent(n int) {
-	first := &o.segments[0]
-	first.sent += n
-	o.size -= n
-	if first.sent < len(first.bytes) {
-		return
+// rest queues what is not sent of a frame, or of the handshake, as the first.
+func (o *outbox) rest(of ...[]byte) {
+	n := 0
+	for _, part := range of {
+		n += len(part)
 	}
-	o.messages -= first.messages
-	if first.own {
-		putBuffer(first.bytes)
+	s := o.tail(n)
+	for _, part := range of {
+		s.bytes = append(s.bytes, part...)
 	}
-	o.segments = append(o.segments[:0], o.segments[1:]...)
-}
-
-func (o *outbox) wakeSenders() {
-	if o.room != nil {
-		close(o.room)
-		o.room = nil
-	}
-}
-
-// take moves what waits in another outbox behind what waits here.
-func (o *outbox) take(other *outbox) {
-	o.segments = append(o.segments, other.segments...)
-	o.size += other.size
-	o.messages += other.messages
-	clear(other.segments)
-	other.segments, other.size, other.messages = other.segments[:0], 0, 0
-}
-
-// unsent queues a frame of which the first n bytes are sent.
-func (o *outbox) unsent(header, payload []byte, n int) {
-	s := o.tail(len(header) + len(payload) - n)
-	before := len(s.bytes)
-	s.bytes = append(s.bytes, header[min(n, len(header)):]...)
-	s.bytes = append(s.bytes, payload[max(0, n-len(header)):]...)
-	s.messages++
-	o.messages++
-	o.size += len(s.bytes) - before
+	s.frame = n
+	o.size += n
 }
 
 // appendFrame queues one frame.
@@ -130,145 +122,154 @@ func appendFrame[T string | []byte](o *outbox, h frame.Header, payload T) {
 	o.size += len(s.bytes) - before
 }
 
-// over reports whether more waits than the options allow, and which one.
-func (o *outbox) over(options *Options) string {
+// take moves what waits in another outbox behind what waits here.
+func (o *outbox) take(other *outbox) {
+	o.segments = append(o.segments, other.segments...)
+	o.size += other.size
+	o.messages += other.messages
+	clear(other.segments)
+	other.segments, other.size, other.messages = other.segments[:0], 0, 0
+}
+
+// next returns what is to be sent next, or nothing if all is sent.
+func (o *outbox) next() []byte {
+	u := &o.urgent
+	if len(o.segments) == 0 || u.begun() {
+		return u.next()
+	}
+	s := &o.segments[0]
+	end := len(s.bytes)
+	if u.waits() {
+		if end = o.frameEnd(max(s.sent, u.behind)); end == s.sent {
+			return u.next()
+		}
+	}
+	return s.bytes[s.sent:end]
+}
+
+// sent notes that n bytes of those that are next are on their way. It reports
+// whether a ping is, too.
+func (o *outbox) sent(n int) (pinged bool) {
+	if o.urgent.begun() {
+		return o.urgent.sent(n)
+	}
+	s := &o.segments[0]
+	s.sent += n
+	o.size -= n
+	if s.sent == len(s.bytes) {
+		o.messages -= s.messages
+		s.release()
+		o.segments = append(o.segments[:0], o.segments[1:]...)
+		o.urgent.behind = 0
+	}
+	return false
+}
+
+// frameEnd returns the first place of the first segment, but not before at,
+// where a frame ends. The frames before it no longer count.
+func (o *outbox) frameEnd(at int) int {
+	s := &o.segments[0]
+	for s.frame < at {
+		h, n, _ := frame.ParseHeader(s.bytes[s.frame:])
+		s.frame += n + int(h.Length)
+		s.messages--
+		o.messages--
+	}
+	return s.frame
+}
+
+// overtake has a ping or a pong sent before what waits, as soon as the frame on
+// its way has left. It reports whether one of its kind does not wait already.
+func (o *outbox) overtake(opcode frame.Opcode, payload []byte) (added bool) {
+	u := &o.urgent
+	if len(o.segments) > 0 && !u.waits() {
+		s := &o.segments[0]
+		u.behind = o.frameEnd(min(s.sent+1, len(s.bytes)))
+	}
+	return u.put(opcode, payload)
+}
+
+// over reports whether more waits behind the frame on its way than so many
+// times what the options allow, and which one.
+func (o *outbox) over(options *Options, times int) string {
+	if o == nil || o.size/times <= options.MaxQueuedBytes && o.messages/times <= options.MaxQueuedMessages {
+		return ""
+	}
+	first := &o.segments[0]
+	behind := o.size - (o.frameEnd(first.sent+1) - first.sent)
 	switch {
-	case o == nil:
-	case o.size > options.MaxQueuedBytes:
+	case behind/times > options.MaxQueuedBytes:
 		return "MaxQueuedBytes"
-	case o.messages > options.MaxQueuedMessages:
+	case o.messages/times > options.MaxQueuedMessages:
 		return "MaxQueuedMessages"
 	}
 	return ""
 }
 
-// waiting returns the outbox, made when there is none. c.mu is held.
-func (c *conn) waiting() *outbox {
-	if c.out == nil {
-		c.out = outboxes.Get().(*outbox)
-		c.out.progress = c.endpoint.clock.Load()
-	}
-	return c.out
-}
-
-// flush sends what waits, as far as the socket takes it at once, unless a turn
-// is gathering replies or another goroutine is writing. c.mu is held.
-func (c *conn) flush() {
-	o := c.out
-	if o == nil || c.gathering || o.writing {
+// cut drops what waits behind the frame on its way.
+func (o *outbox) cut() {
+	o.urgent.ping, o.urgent.pong = nil, nil
+	if len(o.segments) == 0 {
 		return
 	}
-	for len(o.segments) > 0 {
-		waits := o.segments[0].bytes[o.segments[0].sent:]
-		n, err := c.transport.tryWrite(waits)
-		if err != nil {
-			c.abandon(CodeAbnormal, "connection lost")
-			return
-		}
-		c.wrote(n)
-		if n < len(waits) {
-			c.transport.full()
-			return
-		}
+	for i := range o.segments[1:] {
+		o.segments[1+i].release()
 	}
-	c.flushed()
-}
-
-// flushNow is flush although a turn may be gathering replies. c.mu is held.
-func (c *conn) flushNow() {
-	gathering := c.gathering
-	c.gathering = false
-	c.flush()
-	c.gathering = gathering
-}
-
-// greet sends the 101, which is not counted. A failure shows when the conn is
-// read. c.mu is held.
-func (c *conn) greet(reply []byte) {
-	n, _ := c.transport.tryWrite(reply)
-	if n < len(reply) {
-		c.waiting().copy(reply[n:], 0)
-		c.out.uncounted = len(reply) - n
-		c.transport.full()
-	}
-	putBuffer(reply)
-}
-
-// wrote accounts for n sent bytes. c.mu is held.
-func (c *conn) wrote(n int) {
-	if n == 0 {
-		return
-	}
-	uncounted := min(n, c.out.uncounted)
-	c.out.uncounted -= uncounted
-	c.sentBytes(n - uncounted)
-	c.out.progress = c.lastSent
-	c.out.sent(n)
-	if c.out.over(c.endpoint.options) == "" {
-		c.out.wakeSenders()
+	clear(o.segments[1:])
+	o.segments = o.segments[:1]
+	first := &o.segments[0]
+	first.bytes = first.bytes[:o.frameEnd(first.sent)]
+	first.messages, o.messages, o.size = 0, 0, len(first.bytes)-first.sent
+	if o.size == 0 {
+		first.release()
+		o.segments, o.urgent.behind = o.segments[:0], 0
 	}
 }
 
-// sentBytes counts n bytes. c.mu is held.
-func (c *conn) sentBytes(n int) {
-	c.count(bytesSent, uint64(n))
-	c.lastSent = c.endpoint.clock.Load()
-}
-
-// flushed lets go of the empty outbox. c.mu is held.
-func (c *conn) flushed() {
-	c.out.release()
-	c.out = nil
-	if how := c.closing.Load(); how != nil && how.final {
-		c.transport.closeWrite()
+func (o *outbox) wakeSenders() {
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
 	}
 }
 
-// discard drops what can no longer be sent. c.mu is held.
-func (c *conn) discard() {
-	if c.out != nil && !c.out.writing {
-		c.out.release()
-		c.out = nil
-	}
+// urgent are control frames that overtake what waits: a ping, and the answer to
+// the client's latest (RFC 6455 §5.5.3).
+type urgent struct {
+	ping, pong []byte // frames that wait
+	frames     []byte // those that are being sent
+	done       int    // bytes of them that are
+	pings      bool   // there is a ping among them
+	behind     int    // where in the outbox's first segment they may go, if not later
 }
 
-// waitForRoom returns when less waits than the options allow, or with an error
-// when the client is gone or does not read. c.mu is held, but not meanwhile.
-func (c *conn) waitForRoom() error {
-	if c.out.over(c.endpoint.options) == "" {
-		return nil
+func (u *urgent) waits() bool { return len(u.ping) > 0 || len(u.pong) > 0 || u.begun() }
+func (u *urgent) begun() bool { return len(u.frames) > 0 }
+
+func (u *urgent) put(opcode frame.Opcode, payload []byte) (added bool) {
+	p := &u.pong
+	if opcode == frame.Ping {
+		p = &u.ping
 	}
-	timeout := time.NewTimer(c.endpoint.options.WriteTimeout)
-	defer timeout.Stop()
-	for {
-		option := c.out.over(c.endpoint.options)
-		if option == "" {
-			return nil
-		}
-		c.gathering = false // whoever waits wants the bytes gone
-		c.flush()
-		if c.out == nil {
-			continue
-		}
-		if c.out.room == nil {
-			c.out.room = make(chan struct{})
-		}
-		room := c.out.room
-		c.mu.Unlock()
-		var timedOut bool
-		select {
-		case <-room:
-		case <-timeout.C:
-			timedOut = true
-		}
-		c.mu.Lock()
-		if c.closing.Load() != nil {
-			return ErrClosed
-		}
-		if timedOut {
-			c.endpoint.counters.slow.Add(1)
-			c.abandon(CodePolicyViolation, "client does not read: Options."+option+" waited for longer than Options.WriteTimeout")
-			return ErrSlowClient
-		}
+	added = len(*p) == 0
+	h := frame.Header{Fin: true, Opcode: opcode, Length: int64(len(payload))}
+	*p = append(frame.AppendHeader((*p)[:0], h), payload...)
+	return added
+}
+
+func (u *urgent) next() []byte {
+	if !u.begun() {
+		u.pings = len(u.ping) > 0
+		u.frames = append(append(u.frames, u.ping...), u.pong...)
+		u.ping, u.pong = u.ping[:0], u.pong[:0]
 	}
+	return u.frames[u.done:]
+}
+
+func (u *urgent) sent(n int) (pinged bool) {
+	if u.done += n; u.done < len(u.frames) {
+		return false
+	}
+	u.frames, u.done = u.frames[:0], 0
+	return u.pings
 }

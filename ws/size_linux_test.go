@@ -8,8 +8,8 @@ import (
 // An idle client costs little more than this, and a size class of the
 // allocator ends here: think before it grows.
 func TestSizeOfAnIdleConnection(t *testing.T) {
-	if size := reflect.TypeFor[socket]().Size(); size > 160 {
-		t.Errorf("a socket takes %d bytes, more than 160", size)
+	if size := reflect.TypeFor[conn]().Size(); size > 160 {
+		t.Errorf("a conn takes %d bytes, more than 160", size)
 	}
 }
 

@@ -11,6 +11,8 @@ type roster struct {
 	blocks atomic.Pointer[[]*block] // replaced when it grows
 	free   []uint32                 // slots whose conn left
 	used   uint32                   // slots given out so far
+
+	inflating atomic.Int64 // conns that are sent compressed messages
 }
 
 const blockSize = 256
@@ -49,9 +51,19 @@ func (r *roster) reserve() uint32 {
 	return r.used - 1
 }
 
+// put fills a slot that was reserved.
+func (r *roster) put(number uint32, c *conn) {
+	if c.inflates() {
+		r.inflating.Add(1)
+	}
+	r.slot(number).Store(c)
+}
+
 // remove empties a slot.
 func (r *roster) remove(number uint32) {
-	r.slot(number).Store(nil)
+	if r.slot(number).Swap(nil).inflates() {
+		r.inflating.Add(-1)
+	}
 	r.free = append(r.free, number)
 }
 
@@ -109,7 +121,7 @@ func (t *table) add(c *conn) {
 	c.id = ClientID(t.uses[number])<<32 | ClientID(number+1)
 	t.uses[number]++
 	t.length.Add(1)
-	t.slot(number).Store(c)
+	t.put(number, c)
 }
 
 // remove forgets c.

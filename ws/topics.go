@@ -1,6 +1,8 @@
 package ws
 
 import (
+	"cmp"
+	"iter"
 	"slices"
 	"sync"
 	"unicode/utf8"
@@ -12,11 +14,13 @@ import (
 type topics struct {
 	mu     sync.RWMutex // guards the map and changes of the rosters
 	byName map[string]*topic
+	made   uint64 // topics so far
 }
 
 // topic is the audience of what is published to it.
 type topic struct {
 	name    string
+	number  uint64 // of those made before and with it
 	roster  roster
 	members int
 }
@@ -27,21 +31,21 @@ type subscription struct {
 	slot  uint32
 }
 
-func (t *topic) has(c *conn) bool           { return c.subscription(t) >= 0 }
+func (t *topic) has(c *conn) bool           { _, in := c.subscription(t); return in }
+func (t *topic) inflates() bool             { return t.roster.inflating.Load() > 0 }
+func (t *topic) size() int                  { return 0 }
 func (t *topic) same(other audience) bool   { return other == audience(t) }
 func (t *topic) each(deliver func(c *conn)) { t.roster.spread(deliver) }
 
-// subscription returns the index of a topic among c's, or -1. Whoever calls it
-// holds c.mu.
-func (c *conn) subscription(t *topic) int {
-	if c.extra != nil {
-		for i, s := range c.extra.topics {
-			if s.topic == t {
-				return i
-			}
-		}
+// subscription returns the place of a topic among c's, which are in the order in
+// which the topics were made, and whether it is there. c.mu is held.
+func (c *conn) subscription(t *topic) (place int, in bool) {
+	if c.extra == nil {
+		return 0, false
 	}
-	return -1
+	return slices.BinarySearchFunc(c.extra.topics, t.number, func(s subscription, number uint64) int {
+		return cmp.Compare(s.topic.number, number)
+	})
 }
 
 // Subscribe adds a client to those who get what is published to a topic. Topics
@@ -62,19 +66,22 @@ func (e *Endpoint) Subscribe(id ClientID, name string) error {
 	defer e.topics.mu.Unlock()
 	t := e.topics.byName[name]
 	if t == nil {
-		t = &topic{name: name}
+		e.topics.made++
+		t = &topic{name: name, number: e.topics.made}
 		if e.topics.byName == nil {
 			e.topics.byName = make(map[string]*topic)
 		}
 		e.topics.byName[name] = t
 	}
-	if c.subscription(t) >= 0 {
+	place, in := c.subscription(t)
+	if in {
 		return nil
 	}
 	slot := t.roster.reserve()
-	t.roster.slot(slot).Store(c)
+	t.roster.put(slot, c)
 	t.members++
-	c.extras().topics = append(c.extras().topics, subscription{t, slot})
+	extra := c.extras()
+	extra.topics = slices.Insert(extra.topics, place, subscription{t, slot})
 	return nil
 }
 
@@ -91,7 +98,10 @@ func (e *Endpoint) Unsubscribe(id ClientID, name string) error {
 	e.topics.mu.Lock()
 	defer e.topics.mu.Unlock()
 	t := e.topics.byName[name]
-	if i := c.subscription(t); t != nil && i >= 0 {
+	if t == nil {
+		return nil
+	}
+	if i, in := c.subscription(t); in {
 		e.leave(c.extra.topics[i])
 		c.extra.topics = slices.Delete(c.extra.topics, i, i+1)
 	}
@@ -139,11 +149,42 @@ func (e *Endpoint) Topics(id ClientID) []string {
 	return names
 }
 
+// Members returns the ids of the clients that are subscribed to a topic, in no
+// order. Clients may come and go meanwhile.
+func (e *Endpoint) Members(name string) iter.Seq[ClientID] {
+	return func(yield func(ClientID) bool) {
+		if t := e.topic(name); t != nil {
+			t.roster.each(func(c *conn) bool { return yield(c.id) })
+		}
+	}
+}
+
+// Count returns how many clients are subscribed to a topic.
+func (e *Endpoint) Count(name string) int {
+	e.topics.mu.RLock()
+	defer e.topics.mu.RUnlock()
+	if t := e.topics.byName[name]; t != nil {
+		return t.members
+	}
+	return 0
+}
+
 // Publish sends a text message to all clients of a topic but those excepted, as
 // Broadcast does. A topic without clients is no error; text that is not UTF-8
 // is ErrInvalidText.
 func (e *Endpoint) Publish(topic, data string, except ...ClientID) error {
 	if !utf8.ValidString(data) {
+		return ErrInvalidText
+	}
+	if t := e.topic(topic); t != nil {
+		publish(e, t, frame.Text, data, except)
+	}
+	return nil
+}
+
+// PublishText is Publish for text held in a byte slice, which is not kept.
+func (e *Endpoint) PublishText(topic string, data []byte, except ...ClientID) error {
+	if !utf8.Valid(data) {
 		return ErrInvalidText
 	}
 	if t := e.topic(topic); t != nil {

@@ -2,8 +2,41 @@ package ws
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 )
+
+// Messages that leave together and each except their sender cost what they cost
+// without exceptions.
+func BenchmarkBroadcastExcept(b *testing.B) {
+	const clients, messages = 100, 1000
+	for name, except := range map[string]bool{"all": false, "others": true} {
+		b.Run(name, func(b *testing.B) {
+			e := newEndpoint(&functions{}, Options{HeartbeatPeriod: -1, MaxQueuedBytes: -1, MaxQueuedMessages: -1})
+			var ids []ClientID
+			for range clients {
+				ids = append(ids, openPipe(e, &pipe{mute: true}, 0).id)
+			}
+			message := string(make([]byte, 32))
+			b.ReportAllocs()
+			for b.Loop() {
+				e.busy.Add(1)
+				for n := range messages {
+					if except {
+						e.Broadcast(message, ids[n%clients])
+					} else {
+						e.Broadcast(message)
+					}
+				}
+				e.endTurn()
+				for e.feed.pending() {
+					runtime.Gosched()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/clients/messages, "ns/delivery")
+		})
+	}
+}
 
 // Publishing to a topic costs what its 10,000 receivers cost, however many
 // subscriptions there are besides. There are no sockets here, which would hide

@@ -1,38 +1,34 @@
 package ws
 
-import "sync"
+import (
+	"sync"
 
-// transport is how an engine moves a conn's bytes. A conn does not know which
-// engine it is on.
+	"aerys/internal/loop"
+)
+
+// transport is what a conn needs of the loop.Conn that carries it. Nothing of it
+// waits but Wait.
 type transport interface {
-	// read waits for bytes. It need not look for any before there are least,
-	// or before hurry is called. Only the goroutine that runs the conn calls it.
-	read(p []byte, least int) (int, error)
+	Loop() *loop.Loop
 
-	// hurry makes a read that waits for many bytes return with what there is.
-	// conn.mu is held.
-	hurry()
+	TryRead(p []byte) (int, error)
+	TryReadAhead(p []byte) (int, error)
+	Wait() error
+	MayRead() bool
+	HungUp() bool
+	Await(least int)
+	Hurry()
 
-	// tryWrite sends what can be sent without waiting. conn.mu is held.
-	tryWrite(p []byte) (int, error)
+	TryWrite(p []byte) (int, error)
+	TryWriteParts(header, payload []byte) (int, error)
+	Queued() bool
+	Held() int
 
-	// tryWriteFrame is tryWrite for a header and a large payload, neither of
-	// which it copies. Where that is not possible it sends nothing.
-	tryWriteFrame(header, payload []byte) (int, error)
-
-	// full says that tryWrite left bytes in conn.out; the transport sees to
-	// it that they are sent when there is room. conn.mu is held.
-	full()
-
-	// closeWrite ends the sending direction. conn.mu is held.
-	closeWrite()
-
-	// interrupt makes reads and writes fail, so that whoever runs the conn
-	// ends it. It may be called at any time, conn.mu held.
-	interrupt()
-
-	// resume runs a conn again that stopped reading because of a limit.
-	resume()
+	CloseWrite() error
+	Interrupt()
+	Resume()
+	Soon()
+	AfterRound(func())
 }
 
 // bufferSize is what one read brings at most, until one brings as much:

@@ -3,8 +3,11 @@ package ws
 import (
 	"io"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 
 	"aerys"
+	"aerys/internal/loop"
 )
 
 // pipe is a connection without a socket: it reads what a test gives it, and keeps
@@ -12,17 +15,46 @@ import (
 type pipe struct {
 	conn
 	pieces  [][]byte // what reads bring
+	stays   bool     // nothing more comes, but not the end
+	awaited int      // how many bytes
 	written []byte
 	writes  int              // how many there were
 	apart   int              // of them, headers that came apart from their payload
 	takes   int              // bytes, at most, the next of them, if not 0
 	mute    bool             // what is written is not kept
+	holds   int              // what Held returns
 	shut    bool             // nothing more may be written
+	resumed atomic.Int32     // how often
 	watch   func(*turn, int) // called after each read
+
+	made  sync.Once
+	clock *loop.Loop // which carries nothing
 }
 
-func (p *pipe) read(b []byte, _ int) (int, error) {
+// Loop implements transport: what it is for is the time.
+func (p *pipe) Loop() *loop.Loop {
+	p.made.Do(func() { p.clock = loop.New(slog.New(slog.DiscardHandler)) })
+	return p.clock
+}
+
+// seconds lets some pass.
+func (p *pipe) seconds(n int) {
+	for range n {
+		p.tick(1)
+	}
+}
+
+// tick lets seconds pass of which only the last is told.
+func (p *pipe) tick(seconds int) {
+	p.Loop().Sweep(seconds)
+	p.Tick(nil, p.Loop().Now())
+}
+
+func (p *pipe) TryRead(b []byte) (int, error) {
 	if len(p.pieces) == 0 {
+		if p.stays {
+			return 0, loop.ErrAgain
+		}
 		return 0, io.EOF
 	}
 	n := copy(b, p.pieces[0])
@@ -32,7 +64,7 @@ func (p *pipe) read(b []byte, _ int) (int, error) {
 	return n, nil
 }
 
-func (p *pipe) tryWrite(b []byte) (int, error) {
+func (p *pipe) TryWrite(b []byte) (int, error) {
 	if p.takes > 0 {
 		b, p.takes = b[:min(len(b), p.takes)], 0
 	}
@@ -46,20 +78,30 @@ func (p *pipe) tryWrite(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (p *pipe) tryWriteFrame(header, payload []byte) (int, error) {
+func (p *pipe) TryWriteParts(header, payload []byte) (int, error) {
 	p.apart++
-	return p.tryWrite(append(header[:len(header):len(header)], payload...))
+	return p.TryWrite(append(header[:len(header):len(header)], payload...))
 }
 
-func (p *pipe) full()       {}
-func (p *pipe) closeWrite() { p.shut = true }
-func (p *pipe) interrupt()  { p.shut = true }
-func (p *pipe) resume()     {}
-func (p *pipe) hurry()      {}
+func (p *pipe) CloseWrite() error   { p.shut = true; return nil }
+func (p *pipe) Interrupt()          { p.shut = true }
+func (p *pipe) Resume()             { p.resumed.Add(1) }
+func (p *pipe) Await(least int)     { p.awaited = least }
+func (p *pipe) Hurry()              { p.awaited = 1 }
+func (p *pipe) Held() int           { return p.holds }
+func (p *pipe) Queued() bool        { return false }
+func (p *pipe) MayRead() bool       { return false }
+func (p *pipe) HungUp() bool        { return false }
+func (p *pipe) Wait() error         { return io.EOF }
+func (p *pipe) AfterRound(f func()) { f() }
+
+func (p *pipe) TryReadAhead([]byte) (int, error) { return 0, loop.ErrAgain }
+
+func (p *pipe) Soon() {}
 
 // openPipe makes a pipe a client of e, whose handshake is over.
 func openPipe(e *Endpoint, p *pipe, deflate deflateParams) *pipe {
-	p.transport = p
+	p.transport, p.endpoint = p, e
 	e.opened(&p.conn, &arrival{agreement: agreement{deflate: deflate}})
 	p.written, p.writes = nil, 0
 	return p
@@ -71,10 +113,10 @@ func (p *pipe) run() {
 	defer t.release()
 	for err := error(nil); err == nil; {
 		t.begin(&p.conn)
-		if err = ignorePause(t.resume()); err == nil && !t.mustPause() {
+		if err = ignorePause(t.catchUp()); err == nil && !t.mustPause() {
 			space := t.space()
 			var n int
-			if n, err = p.read(space, 1); err == nil {
+			if n, err = p.TryRead(space); err == nil {
 				err = ignorePause(t.received(space[:n]))
 			}
 			if p.watch != nil {
@@ -84,8 +126,10 @@ func (p *pipe) run() {
 		paused := t.mustPause()
 		t.finish()
 		if paused {
+			p.mu.Lock()
 			p.pause()
-			p.sweep(false)
+			p.mu.Unlock()
+			p.seconds(1)
 		}
 	}
 	p.end()
@@ -110,4 +154,11 @@ func newEndpoint(f *functions, options Options) *Endpoint {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
 	return Websocket(f, options).Endpoint()
+}
+
+// endTurn is the end of a turn that a test has pretended to begin.
+func (e *Endpoint) endTurn() {
+	p := new(pipe)
+	p.transport = p
+	e.rest(&p.conn)
 }

@@ -2,9 +2,6 @@ package ws
 
 import (
 	"errors"
-	"io"
-	"log/slog"
-	"runtime/debug"
 	"sync"
 
 	"aerys/ws/frame"
@@ -15,25 +12,27 @@ import (
 type turn struct {
 	conn    *conn
 	in      *inbox
-	buffer  []byte  // what a read fills
-	rest    []byte  // of it, what is not parsed yet
-	filled  bool    // a read has filled the buffer
-	direct  bool    // the read goes to where its message is gathered
-	brought int     // bytes, by the last read
-	read    Traffic // counted since it was last added to conn.traffic
-	frames  int64   // that may be read before the client pauses
-	bytes   int64   // likewise
-	message Message
-	err     error // why the conn can read no more
+	buffer  []byte    // what a read fills
+	rest    []byte    // of it, what is not parsed yet
+	filled  bool      // a read has brought as much as a small buffer holds
+	direct  bool      // the read goes to where its message is gathered
+	brought int       // bytes, by the last read
+	read    Traffic   // counted since it was last added to conn.traffic
+	frames  int64     // that may be read before the client pauses
+	bytes   int64     // likewise
+	content content   // of the message that is handled
+	fresh   []Message // that nobody has had
+	err     error     // why the conn can read no more
 }
 
 var turns = sync.Pool{New: func() any {
 	return &turn{buffer: getBuffer(bufferSize)[:bufferSize], in: inboxes.Get().(*inbox)}
 }}
 
-// release puts t back for another goroutine.
+// release puts t back for another connection, with a large buffer if this one
+// has used it.
 func (t *turn) release() {
-	if t.filled = false; len(t.buffer) > bufferSize {
+	if !t.filled && len(t.buffer) > bufferSize {
 		t.resize(bufferSize)
 	}
 	turns.Put(t)
@@ -54,49 +53,57 @@ func (t *turn) begin(c *conn) {
 	if t.filled && len(t.buffer) < largeBufferSize {
 		t.resize(largeBufferSize)
 	}
+	t.filled = false
 	if c.in != nil {
 		t.in.release()
-		t.in, c.in = c.in, nil
+		t.in = c.in
 	}
-	t.publish(handling)
+	t.in.turn = t
+	t.publish(handling, t.in)
 }
 
 // finish ends the turn: what was gathered leaves.
 func (t *turn) finish() {
-	c := t.conn
-	if !t.in.empty() {
-		c.in, t.in = t.in, inboxes.Get().(*inbox)
+	t.in.turn, t.in.late = nil, false
+	if t.in.empty() {
+		t.publish(listening, nil)
+	} else {
+		t.publish(listening, t.in)
+		t.in = inboxes.Get().(*inbox)
 	}
-	t.publish(listening)
 	t.conn, t.rest = nil, nil
 }
 
 // publish adds what was counted to the conn, sends what was gathered, and
 // learns what may still be read.
-func (t *turn) publish(then activity) {
+func (t *turn) publish(then activity, in *inbox) {
 	c := t.conn
 	c.mu.Lock()
-	if t.read.BytesRead > 0 || t.read.FramesRead > 0 {
-		c.count(bytesRead, t.read.BytesRead)
-		c.count(framesRead, t.read.FramesRead)
-		c.count(messagesRead, t.read.MessagesRead)
-		c.lastRead = c.endpoint.clock.Load()
-		if t.read.MessagesRead > 0 {
-			c.lastDataRead = c.lastRead
-		}
-		t.read = Traffic{}
-	}
+	t.account()
 	t.frames, t.bytes = c.allowance()
 	c.gathering = false
 	c.flush()
-	c.gathering, c.activity = then == handling, then
+	c.gathering, c.activity, c.in = then == handling, then, in
+	if then == handling {
+		c.lookSoon()
+	}
 	c.mu.Unlock()
 }
 
-// mustPause reports whether the client has used up a rate. One that is being
-// closed may finish.
-func (t *turn) mustPause() bool {
-	return (t.frames <= 0 || t.bytes <= 0) && t.conn.closing.Load() == nil
+// account adds what was counted to the conn. Its mutex is held.
+func (t *turn) account() {
+	c := t.conn
+	if t.read.BytesRead == 0 && t.read.FramesRead == 0 {
+		return
+	}
+	c.count(bytesRead, t.read.BytesRead)
+	c.count(framesRead, t.read.FramesRead)
+	c.count(messagesRead, t.read.MessagesRead)
+	c.lastRead, c.unanswered = c.now(), 0
+	if t.read.MessagesRead > 0 {
+		c.lastDataRead = c.lastRead
+	}
+	t.read = Traffic{}
 }
 
 // lead is how far into the buffer a read begins: behind the 14 bytes of a large
@@ -107,12 +114,10 @@ const lead = 2
 // large frame, the place where its message is gathered.
 func (t *turn) space() []byte {
 	in := t.in
-	t.direct = in.remaining >= int64(len(t.buffer))/2 && in.gathered != nil && !in.skip
+	least := len(t.buffer) / 2
+	t.direct = in.remaining >= int64(least) && in.gathered != nil && !in.skip && in.makeRoom(least, t.brought >= largeBufferSize-lead)
 	if !t.direct {
 		return t.buffer[lead:]
-	}
-	if cap(in.gathered)-len(in.gathered) < len(t.buffer)/2 {
-		in.gathered = growBuffer(in.gathered, int(min(in.remaining, 7*int64(len(in.gathered)))))
 	}
 	free := in.gathered[len(in.gathered):cap(in.gathered)]
 	return free[:min(in.remaining, int64(len(free)))]
@@ -140,11 +145,16 @@ func (t *turn) atOnce(n int64) int {
 // is to be read, or not now (errPaused).
 func (t *turn) received(p []byte) error {
 	t.count(len(p))
+	return t.deal(p)
+}
+
+// deal is received for what is counted already.
+func (t *turn) deal(p []byte) error {
 	if t.conn.deaf {
 		return nil // RFC 6455 §5.5.1: what follows a close frame is discarded
 	}
 	if !t.direct {
-		t.rest, t.filled = p, t.filled || len(p) >= len(t.buffer)-lead
+		t.rest, t.filled = p, t.filled || len(p) >= bufferSize-lead
 		return t.parse()
 	}
 	t.in.gathered = t.in.gathered[:len(t.in.gathered)+len(p)]
@@ -165,26 +175,13 @@ func (t *turn) count(n int) {
 	t.bytes -= int64(n)
 }
 
-// resume deals with what was put aside when the client had to pause.
-func (t *turn) resume() error {
-	stash := t.in.stash
-	if stash == nil {
-		return nil
-	}
-	t.in.stash, t.rest = nil, stash
-	err := t.parse()
-	putBuffer(stash)
-	return err
-}
-
 // parse deals with t.rest, message by message.
 func (t *turn) parse() error {
 	for {
 		piece, ok, err := t.next()
 		if errors.Is(err, errPaused) {
-			if len(t.rest) > 0 {
-				t.in.stash = append(getBuffer(len(t.rest)), t.rest...)
-			}
+			t.in.ahead.putBack(t.rest)
+			t.rest = nil
 			return err
 		}
 		if err != nil {
@@ -225,107 +222,6 @@ func (t *turn) progress() error {
 	return nil
 }
 
-// deliver calls OnData with a message of which body has come.
-func (t *turn) deliver(body []byte) error {
-	in, m := t.in, &t.message
-	t.read.MessagesRead++
-	*m = Message{turn: t, body: body, binary: in.opcode == frame.Binary, more: !in.complete()}
-	if in.compressed {
-		if err := m.startInflating(); err != nil {
-			m.release()
-			return t.failed(err)
-		}
-	}
-	if t.conn.closing.Load() == nil {
-		lent := t.lend(body)
-		t.conn.onData(m)
-		if lent {
-			t.conn.setLent(nil)
-		}
-	}
-	m.release()
-	switch {
-	case in.complete():
-		in.endMessage()
-	default: // the handler did not want the rest
-		in.skip = true
-		putBuffer(in.gathered)
-		in.gathered = nil
-	}
-	return t.err
-}
-
-// await is next for a handler that is reading: it waits for what is needed.
-func (t *turn) await() (piece []byte, err error) {
-	for t.err == nil {
-		piece, ok, err := t.next()
-		switch {
-		case ok && err == nil:
-			return piece, nil
-		case errors.Is(err, errPaused):
-			t.pause()
-		case err != nil:
-			t.failed(err)
-		default:
-			t.rest = t.wait(t.buffer, 1)
-		}
-	}
-	return nil, t.conn.closeError()
-}
-
-// pause waits until the client may send more.
-func (t *turn) pause() {
-	t.publish(handling)
-	t.conn.waitWhilePaused()
-	t.publish(handling)
-}
-
-// gather waits for the rest of the message under way and keeps it.
-func (t *turn) gather() error {
-	in := t.in
-	if t.err != nil {
-		return t.conn.closeError()
-	}
-	for !in.complete() {
-		if space := t.space(); t.direct && len(t.rest) == 0 {
-			if t.mustPause() {
-				t.pause()
-			}
-			p := t.wait(space, t.atOnce(int64(len(space))))
-			in.gathered = in.gathered[:len(in.gathered)+len(p)]
-			if err := t.take(p); err != nil {
-				t.failed(err)
-			}
-			if t.err != nil {
-				return t.conn.closeError()
-			}
-			continue
-		}
-		piece, err := t.await()
-		if err != nil {
-			return err
-		}
-		in.keep(piece)
-	}
-	return nil
-}
-
-// wait reads into p, after sending what was gathered. Less than least bytes are
-// of no use.
-func (t *turn) wait(p []byte, least int) []byte {
-	t.publish(listening)
-	defer t.publish(handling)
-	n, err := t.conn.transport.read(p, least)
-	t.count(n)
-	if n == 0 && err == nil {
-		err = io.ErrUnexpectedEOF
-	}
-	if n == 0 {
-		t.err = err
-	}
-	return p[:n]
-}
-
 // failed notes why the conn can read no more and tells the client, if it is
 // the client's fault.
 func (t *turn) failed(err error) error {
@@ -347,26 +243,4 @@ func ignorePause(err error) error {
 		return nil
 	}
 	return err
-}
-
-// onOpen calls the handler. A panic closes the client with 1011.
-func (c *conn) onOpen(o opener) {
-	defer c.recovered("OnOpen")
-	o.open(c.id)
-}
-
-// onData calls the handler. A panic closes the client with 1011.
-func (c *conn) onData(m *Message) {
-	defer c.recovered("OnData")
-	c.endpoint.application.data(c.id, m)
-}
-
-// recovered logs a panic of the handler and closes its client.
-func (c *conn) recovered(method string) {
-	if failure := recover(); failure != nil {
-		c.endpoint.options.Logger.Error("ws: panic in "+method, slog.Any("panic", failure),
-			slog.Uint64("client", uint64(c.id)), slog.String("stack", string(debug.Stack())))
-		c.deaf = true
-		c.fail(CodeInternalError, "the server failed")
-	}
 }

@@ -4,13 +4,12 @@ import (
 	"errors"
 	"io"
 	"math"
-	"time"
 
 	"aerys/ws/frame"
 )
 
-// ErrStreaming says that a message could not be sent within
-// Options.WriteTimeout, because a Writer of the same client was open.
+// ErrStreaming says that a message could not be sent, because a Writer of the
+// same client was open, of which nothing left for Options.WriteTimeout.
 var ErrStreaming = errors.New("ws: another message is being written to the client: close its Writer first")
 
 // Writer sends one message of unknown length, in frames of
@@ -28,7 +27,7 @@ type Writer struct {
 
 	// conn.mu guards these.
 	later *outbox       // broadcasts that came meanwhile
-	done  chan struct{} // closed when others may send
+	again chan struct{} // closed each second and at the end, for others who want to send
 }
 
 // Writer begins a message to a client, text or binary. It waits for its turn
@@ -38,7 +37,7 @@ func (e *Endpoint) Writer(id ClientID, binary bool) (*Writer, error) {
 	if c == nil {
 		return nil, ErrClosed
 	}
-	w := &Writer{conn: c, header: frame.Header{Opcode: frame.Binary}, done: make(chan struct{})}
+	w := &Writer{conn: c, header: frame.Header{Opcode: frame.Binary}}
 	if !binary {
 		w.header.Opcode, w.text = frame.Text, new(frame.UTF8)
 	}
@@ -139,7 +138,7 @@ func (w *Writer) send(final bool) error {
 	c.count(framesSent, 1)
 	if final {
 		c.count(messagesSent, 1)
-		c.lastDataSent = c.endpoint.clock.Load()
+		c.lastDataSent = c.now()
 	}
 	c.afterAppend()
 	w.header = frame.Header{Opcode: frame.Continuation}
@@ -160,20 +159,35 @@ func (w *Writer) cut() {
 		c.afterAppend()
 	}
 	later.release()
-	close(w.done)
+	w.wakeSenders()
 }
 
-// waitForStream waits until no Writer is open. c.mu is held, but not meanwhile.
+// wakeSenders has those who wait for the end of the message look again. conn.mu
+// is held. It does nothing for nil.
+func (w *Writer) wakeSenders() {
+	if w != nil && w.again != nil {
+		close(w.again)
+		w.again = nil
+	}
+}
+
+// waitForStream waits until no Writer is open, as long as something of it
+// leaves now and then. c.mu is held, but not meanwhile.
 func (c *conn) waitForStream() error {
-	done := c.streaming().done
-	c.mu.Unlock()
-	timeout := time.NewTimer(c.endpoint.options.WriteTimeout)
-	defer timeout.Stop()
-	defer c.mu.Lock()
-	select {
-	case <-done:
-		return nil
-	case <-timeout.C:
-		return ErrStreaming
+	w, since := c.streaming(), c.now()
+	for {
+		if w.again == nil {
+			w.again = make(chan struct{})
+		}
+		again := w.again
+		c.mu.Unlock()
+		<-again
+		c.mu.Lock()
+		switch {
+		case c.streaming() != w:
+			return nil
+		case passed(max(since, c.lastSent), c.now(), c.endpoint.options.WriteTimeout):
+			return ErrStreaming
+		}
 	}
 }

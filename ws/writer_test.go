@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"aerys/ws"
 	"aerys/ws/frame"
@@ -64,7 +63,6 @@ func (p *peer) expectFrame(h frame.Header, payload string) {
 // A message that cannot be completed closes the client, for it cannot be taken
 // back.
 func TestWriterFails(t *testing.T) {
-	t.Parallel()
 	rows := []struct {
 		name string
 		text []string
@@ -145,9 +143,10 @@ func TestWriterFails(t *testing.T) {
 		})
 		t.Run("another is open", func(t *testing.T) {
 			options := unlimited
-			options.WriteTimeout = 50 * time.Millisecond
+			options.HeartbeatPeriod = -1
 			s := serve(t, at, &recorder{}, options)
 			p := s.dial(t)
+			defer p.flies()()
 			w, err := s.Writer(p.id(), true)
 			if err != nil {
 				t.Fatal(err)

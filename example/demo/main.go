@@ -104,6 +104,8 @@ func streamedBody(req *aerys.Request, res *aerys.Response) {
 // chat sends every message to all who are connected.
 type chat struct{ endpoint *ws.Endpoint }
 
+var _ ws.Handler[struct{}] = (*chat)(nil)
+
 func (c *chat) OnStart(endpoint *ws.Endpoint) error { c.endpoint = endpoint; return nil }
 
 func (c *chat) OnHandshake(*aerys.Request, *aerys.Response) (none struct{}) { return }

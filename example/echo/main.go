@@ -1,6 +1,7 @@
 // Echo serves /echo, which sends every message back with its type, and
-// /broadcast, which sends every message to all of that endpoint's clients. It
-// is what load generators and conformance suites are pointed at.
+// /broadcast, which sends every message to all of that endpoint's clients; for
+// HTTP it serves GET /hello, POST /post and GET /sse. It is what load generators
+// and conformance suites are pointed at.
 package main
 
 import (
@@ -37,6 +38,11 @@ func (c *client) OnOpen(ws.ClientID, struct{}) {}
 func (c *client) OnClose(ws.ClientID, ws.Code, string) {}
 
 func (c *client) OnStop() {}
+
+var (
+	_ ws.Handler[struct{}] = (*echo)(nil)
+	_ ws.Handler[struct{}] = (*broadcast)(nil)
+)
 
 type echo struct{ client }
 
@@ -86,7 +92,10 @@ func main() {
 	}
 	router := aerys.Router().
 		Get("/echo", ws.Websocket(&echo{}, options)).
-		Get("/broadcast", ws.Websocket(&broadcast{}, options))
+		Get("/broadcast", ws.Websocket(&broadcast{}, options)).
+		Get("/hello", hello).
+		Post("/post", post).
+		Get("/sse", events)
 
 	host, port, err := net.SplitHostPort(*addr)
 	if err != nil {
@@ -102,7 +111,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	server := aerys.Server{Hosts: []*aerys.Host{h}}
+	server := aerys.Server{Hosts: []*aerys.Host{h}, Options: aerys.Options{MaxRequestsPerConnection: -1}}
 	server.Ready = func([]net.Addr) { fmt.Println("listening") }
 	if err := server.Serve(ctx); err != nil {
 		log.Fatal(err)

@@ -22,6 +22,8 @@ type myWs struct {
 	clients  sync.Map // ws.ClientID -> address
 }
 
+var _ ws.Handler[string] = (*myWs)(nil) // the compiler names a method that is missing
+
 func (m *myWs) OnStart(endpoint *ws.Endpoint) error { m.endpoint = endpoint; return nil }
 
 func (m *myWs) OnHandshake(req *aerys.Request, res *aerys.Response) string {

@@ -39,15 +39,18 @@ var cases = []testCase{
 type figures map[string]float64
 
 const (
-	cpuEach    = "CPU µs each"
-	latency99  = "p99 latency, ms"
-	rssEach    = "RSS bytes each"
-	kept       = "rate kept by the others, %"
-	stuckEnded = "stuck ones closed"
-	grown      = "RSS grown, MiB"
+	cpuEach      = "CPU µs each"
+	latency50    = "p50 latency, ms"
+	latency99    = "p99 latency, ms"
+	cpuAmong     = "CPU if one in a hundred sleeps 50 ms, %"
+	latencyAmong = "p50 if one in a hundred sleeps 50 ms, %"
+	rssEach      = "RSS bytes each"
+	kept         = "rate kept by the others, %"
+	stuckEnded   = "stuck ones closed"
+	grown        = "RSS grown, MiB"
 )
 
-var figureNames = []string{cpuEach, latency99, rssEach, kept, stuckEnded, grown}
+var figureNames = []string{cpuEach, cpuAmong, latency50, latencyAmong, latency99, rssEach, kept, stuckEnded, grown}
 
 // done counts one thing that was due at a time.
 func (l *load) done(due time.Duration) {

@@ -6,6 +6,7 @@
 //	go run .                                 # everything: about 35 minutes
 //	go run . -quick                          # a glance, in two minutes
 //	go run . -only broadcast -servers aerys,gws,rawepoll
+//	go run . http                            # what do others notice of handlers that sleep?
 //	go run . soak -duration 30m -conns 10000 # does aerys leak, or lose anything?
 //
 // Servers take turns: in each round each server, in a fresh process. The server
@@ -32,8 +33,10 @@ func main() {
 		serve(os.Args[2:])
 	case len(os.Args) > 1 && os.Args[1] == "soak":
 		soak(os.Args[2:])
+	case len(os.Args) > 1 && os.Args[1] == "http":
+		compare(httpCases, "aerys,nethttp", os.Args[2:])
 	default:
-		compare()
+		compare(cases, "aerys,gorilla,coder,gobwas,gws,nbio,"+floor, os.Args[1:])
 	}
 }
 
@@ -51,14 +54,14 @@ type comparison struct {
 // cell is where a figure goes in the table.
 type cell struct{ figure, test, server string }
 
-func compare() {
+func compare(cases []testCase, servers string, args []string) {
 	c := comparison{values: map[cell]map[int]float64{}}
 	flag.IntVar(&c.rounds, "rounds", 5, "rounds, of which the table shows medians; idle cases take three at most")
 	flag.DurationVar(&c.duration, "duration", 2*time.Second, "time to measure in a round; idle connections rest six times as long")
 	only := flag.String("only", "", "only cases with this in their names")
-	names := flag.String("servers", "aerys,gorilla,coder,gobwas,gws,nbio,"+floor, "servers to compare")
+	names := flag.String("servers", servers, "servers to compare")
 	quick := flag.Bool("quick", false, "one short round, and a tenth of the idle connections")
-	flag.Parse()
+	flag.CommandLine.Parse(args)
 	c.names = strings.Split(*names, ",")
 	if *quick {
 		c.rounds, c.duration = 1, 300*time.Millisecond

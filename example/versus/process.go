@@ -22,10 +22,10 @@ type process struct {
 }
 
 // start runs this program again, as a server, on the given core or on all (-1).
-func start(name string, core int) *process {
+func start(name string, core int, flags ...string) *process {
 	self, err := os.Executable()
 	must(err)
-	args := []string{self, "serve", name}
+	args := append([]string{self, "serve", name}, flags...)
 	if core >= 0 {
 		args = append([]string{"taskset", "-c", strconv.Itoa(core)}, args...)
 	}

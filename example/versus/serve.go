@@ -15,7 +15,8 @@ import (
 )
 
 // server is a program to compare: it serves /echo, which sends each message
-// back, and /broadcast, which sends it to every client of that path.
+// back, and /broadcast, which sends it to every client of that path; or, for
+// HTTP, /hello, and /sleep, which takes its time for the same.
 type server struct {
 	name  string
 	serve func(addr string)
@@ -33,14 +34,23 @@ var servers = []server{
 	{"aerys" + encrypted, aerysServer{encrypted: true}.serve},
 }
 
+var httpServers = []server{
+	{"aerys", aerysServer{}.serve},
+	{"nethttp", serveNetHTTP},
+}
+
 // What follows the name of a server of ours that only some cases are about.
 const portable, encrypted = "-portable", "-tls"
+
+// filesDir is where the files are that aerys serves, if any.
+var filesDir string
 
 // serve is the subcommand that runs one server until its standard input ends,
 // and with it whoever started it.
 func serve(args []string) {
 	flags := flag.NewFlagSet("serve NAME", flag.ExitOnError)
 	addr := flags.String("addr", "127.0.0.1:0", "address to listen on, told on standard output")
+	flags.StringVar(&filesDir, "files", "", "directory of files for aerys to serve")
 	if len(args) == 0 {
 		log.Fatal("serve: say which server")
 	}
@@ -49,7 +59,7 @@ func serve(args []string) {
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	for _, s := range servers {
+	for _, s := range append(servers, httpServers...) {
 		if s.name == args[0] {
 			s.serve(*addr)
 		}

@@ -6,20 +6,26 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"time"
 
 	"aerys"
+	"aerys/static"
 	"aerys/ws"
 )
 
 // echoAerys is the application behind /echo.
 type echoAerys struct{ endpoint *ws.Endpoint }
+
+var _ ws.Handler[struct{}] = (*echoAerys)(nil)
 
 func (e *echoAerys) OnStart(endpoint *ws.Endpoint) error { e.endpoint = endpoint; return nil }
 
@@ -62,17 +68,56 @@ func (a aerysServer) serve(addr string) {
 		Get("/usage", func(_ *aerys.Request, res *aerys.Response) { json.NewEncoder(res).Encode(measureUsage()) })
 	at, err := netip.ParseAddrPort(addr)
 	must(err)
-	host := new(aerys.Host).Expose(at.Addr().String(), int(at.Port())).Use(router)
+	host := new(aerys.Host).Expose(at.Addr().String(), int(at.Port())).Use(router, pages())
+	if filesDir != "" {
+		host.Use(static.Root(filesDir))
+	}
 	if a.encrypted {
 		file := certificate()
 		defer file.Close()
 		host.Encrypt(fmt.Sprint("/proc/self/fd/", file.Fd()), "")
 	}
 	server := aerys.Server{Hosts: []*aerys.Host{host}, Options: aerys.Options{
-		MaxConnections: 1 << 20, ConnectionTimeout: time.Minute, // the load may be slow, too
+		MaxConnections: 1 << 20, MaxRequestsPerConnection: -1, ConnectionTimeout: time.Minute, // the load may be slow, too
 	}}
 	server.Ready = func(addresses []net.Addr) { fmt.Println("listening", addresses[0]) }
 	log.Fatal(server.Serve(context.Background()))
+}
+
+// pages are what is there for HTTP.
+func pages() *aerys.Routes {
+	hello := func(_ *aerys.Request, res *aerys.Response) {
+		res.SetHeader("Content-Type", "text/plain; charset=utf-8")
+		res.End(helloText)
+	}
+	return aerys.Router().
+		Get("/hello", hello).
+		Get("/sleep", func(req *aerys.Request, res *aerys.Response) {
+			time.Sleep(sleepTime)
+			hello(req, res)
+		}).
+		Post("/post", func(req *aerys.Request, res *aerys.Response) {
+			if body, err := io.ReadAll(req.Body()); err == nil {
+				res.SetHeader("Content-Type", "application/octet-stream")
+				res.Write(body)
+			}
+		}).
+		Get("/events", events)
+}
+
+// events sends so many events, one every half a second.
+func events(req *aerys.Request, res *aerys.Response) {
+	res.SetHeader("Content-Type", "text/event-stream")
+	count, _ := strconv.Atoi(req.Param("count"))
+	for number := range count {
+		fmt.Fprintf(res, "data: %d\n\n", number)
+		res.Flush()
+		select {
+		case <-req.Context().Done():
+			return
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
 }
 
 // usage is what must not grow while a server works.
@@ -87,8 +132,18 @@ func measureUsage() (u usage) {
 	}
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
+	return usage{runtime.NumGoroutine(), countDescriptors(), memory.HeapAlloc}
+}
+
+// countDescriptors leaves out pipes, of which a server keeps a few for files.
+func countDescriptors() (n int) {
 	descriptors, _ := os.ReadDir("/proc/self/fd")
-	return usage{runtime.NumGoroutine(), len(descriptors), memory.HeapAlloc}
+	for _, d := range descriptors {
+		if target, _ := os.Readlink("/proc/self/fd/" + d.Name()); !strings.HasPrefix(target, "pipe:") {
+			n++
+		}
+	}
+	return n
 }
 
 // certificate takes the one of net/http/httptest, in a file that needs no removing.

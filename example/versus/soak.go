@@ -22,11 +22,14 @@ type soaking struct {
 	closing  atomic.Bool              // nobody joins any more
 	last     [publishers]atomic.Int64 // numbers of the last messages, sent after that
 
-	connections, echoes, deliveries, restarts, aborts, deaf atomic.Int64
-	lost, reordered, faults                                 atomic.Int64
+	connections, aborts, deaf    atomic.Int64
+	echoes, deliveries, restarts atomic.Int64 // of WebSocket
+	answers, events, halves      atomic.Int64 // of HTTP
+	lost, reordered, faults      atomic.Int64
 }
 
-// soak is the subcommand that looks for leaks and for lost messages.
+// soak is the subcommand that looks for leaks, and for messages and answers that
+// are lost.
 func soak(args []string) {
 	flags := flag.NewFlagSet("soak", flag.ExitOnError)
 	duration := flags.Duration("duration", 30*time.Minute, "how long")
@@ -34,16 +37,20 @@ func soak(args []string) {
 	seed := flags.Uint64("seed", rand.Uint64(), "what clients do, and when")
 	flags.Parse(args)
 	fmt.Printf("soak -duration %v -conns %d -seed %d\n", *duration, *conns, *seed)
-	s := &soaking{process: start("aerys", -1)}
+	dir := writeFiles()
+	s := &soaking{process: start("aerys", -1, "-files", dir)}
+	stop := s.stop
+	s.stop = func() { stop(); os.RemoveAll(dir) }
 	defer s.stop()
 
-	s.run(*conns, *seed, 5*time.Second) // gives tables their size
+	s.run(*conns, *seed, min(*duration, 20*time.Second)) // gives tables their size
 	before := s.settled(usage{Heap: 1 << 40})
 	s.run(*conns, *seed, *duration)
 	after := s.settled(before)
 
-	fmt.Printf("%d connections, %d echoes, %d deliveries, %d restarted messages, %d aborts, %d that never read\n",
-		s.connections.Load(), s.echoes.Load(), s.deliveries.Load(), s.restarts.Load(), s.aborts.Load(), s.deaf.Load())
+	fmt.Printf("%d connections, %d aborts, %d that read little or nothing\n", s.connections.Load(), s.aborts.Load(), s.deaf.Load())
+	fmt.Printf("WebSocket: %d echoes, %d deliveries, %d restarted messages\n", s.echoes.Load(), s.deliveries.Load(), s.restarts.Load())
+	fmt.Printf("HTTP: %d answers, %d events, %d halves of requests\n", s.answers.Load(), s.events.Load(), s.halves.Load())
 	fmt.Printf("\n| | start | end |\n|---|---:|---:|\n")
 	fmt.Printf("| goroutines | %d | %d |\n", before.Goroutines, after.Goroutines)
 	fmt.Printf("| descriptors | %d | %d |\n", before.Descriptors, after.Descriptors)
@@ -108,10 +115,13 @@ func (s *soaking) run(conns int, seed uint64, duration time.Duration) {
 
 func (s *soaking) living() bool { return time.Now().Before(s.deadline) }
 
-// live is one connection, or a few, of a client. The first few publish, one in
-// a hundred never reads, one in twenty receives broadcasts, and the others echo.
+// live is one connection, or a few, of a client. Six of ten speak HTTP; the first
+// few publish, one in a hundred never reads, one in twenty receives broadcasts,
+// and the others echo.
 func (s *soaking) live(id int, r *rand.Rand) error {
 	switch {
+	case id >= publishers && id%5%4 != 0:
+		return s.speakHTTP(id, r)
 	case id < publishers || id%20 == 5:
 		return s.receive(id, r)
 	case id%200 == 10:

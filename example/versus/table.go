@@ -42,7 +42,7 @@ func (c *comparison) print() {
 }
 
 // compared are the figures of which the ratio says something.
-var compared = []string{cpuEach, latency99, rssEach}
+var compared = []string{cpuEach, latency50, latency99, rssEach}
 
 // ratio is the median of the rounds' ratios, or empty if there are none.
 func ratio(values, first map[int]float64) string {

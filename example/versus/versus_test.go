@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -35,6 +37,17 @@ func TestServersPass(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestHTTPServersPass(t *testing.T) {
+	for _, s := range httpServers {
+		for _, test := range httpCases {
+			c := comparison{duration: 100 * time.Millisecond}
+			if _, err := c.once(test, s.name); err != nil {
+				t.Errorf("%s, %s: %v", s.name, test.name, err)
+			}
+		}
 	}
 }
 
@@ -101,5 +114,48 @@ func TestOrderAndContentAreChecked(t *testing.T) {
 	}
 	if _, _, err := m.next(); err == nil {
 		t.Error("no fault in a message that nobody sent")
+	}
+}
+
+// TestAnswersAreChecked has a server that answers a page and events, well or badly.
+func TestAnswersAreChecked(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer string
+		fault  bool
+	}{
+		"right":                {"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, World!", false},
+		"another byte":         {"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world!", true},
+		"not all":              {"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello", true},
+		"more":                 {"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\nHello, World!!", true},
+		"another status":       {"HTTP/1.1 203 OK\r\nContent-Length: 13\r\n\r\nHello, World!", true},
+		"none":                 {"", true},
+		"events":               {"HTTP/1.1 200 OK\r\n\r\ndata: 0\n\ndata: 1\n\n", false},
+		"events, one lost":     {"HTTP/1.1 200 OK\r\n\r\ndata: 1\n\n", true},
+		"events, the end lost": {"HTTP/1.1 200 OK\r\n\r\ndata: 0\n\n", true},
+		"events, more of them": {"HTTP/1.1 200 OK\r\n\r\ndata: 0\n\ndata: 1\n\ndata: 2\n\n", true},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				conn.Write([]byte(test.answer))
+				conn.Close()
+			}
+		}))
+		s := &soaking{process: &process{addr: server.Listener.Addr().String()}, deadline: time.Now().Add(time.Minute)}
+		v, err := s.visit(1, rand.New(rand.NewPCG(1, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(name, "events") {
+			err = v.follow(2, 3)
+		} else {
+			io.WriteString(v, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			err = v.expect(exchange{"GET /", 200, []byte("Hello, World!")})
+		}
+		if (err != nil) != test.fault {
+			t.Errorf("%s: found %v", name, err)
+		}
+		v.Close()
+		server.Close()
 	}
 }

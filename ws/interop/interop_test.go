@@ -13,6 +13,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,13 +30,13 @@ import (
 	"aerys/ws"
 )
 
-// patience bounds one client's script.
-const patience = time.Minute
+// patience bounds one client's script, half a minute of which is a slow download.
+const patience = 2 * time.Minute
 
 // client is a WebSocket implementation, and how to run its script.
 type client struct {
 	name   string
-	run    func(t *testing.T, url string, reports <-chan string) (lines string)
+	run    func(t *testing.T, s *server) (lines string)
 	html   bool   // it has the WebSocket of the HTML standard, which may close without a code
 	frames bool   // it can send fragments and pings
 	saves  string // where compression saves bytes: undici inflates only
@@ -49,22 +50,29 @@ var clients = []client{
 }
 
 func TestClients(t *testing.T) {
+	var all sync.WaitGroup
+	defer all.Wait()
 	for _, engine := range []struct {
 		name   string
 		engine ws.Engine
 	}{{"epoll", ws.EngineEpoll}, {"portable", ws.EnginePortable}} {
 		for _, c := range clients {
-			t.Run(c.name+" over "+engine.name, func(t *testing.T) {
-				t.Parallel()
-				s := serve(t, engine.engine)
-				got := strings.Split(strings.TrimSpace(c.run(t, s.url, s.reports)), "\n")
-				compare(t, "printed", got, c.expected())
-				s.gateways["closed"].Stop(context.Background())
-				// One client's end may be noticed after the next has come.
-				compare(t, "OnClose got", slices.Sorted(slices.Values(s.closed.closes)), slices.Sorted(slices.Values(closes)))
-			})
+			all.Add(1)
+			go func() { // all at once: they mostly wait
+				defer all.Done()
+				t.Run(c.name+" over "+engine.name, func(t *testing.T) { c.test(t, engine.engine) })
+			}()
 		}
 	}
+}
+
+func (c client) test(t *testing.T, engine ws.Engine) {
+	s := serve(t, engine)
+	got := strings.Split(strings.TrimSpace(c.run(t, s)), "\n")
+	compare(t, "printed", got, c.expected())
+	s.gateways["closed"].Stop(context.Background())
+	// One client's end may be noticed after the next has come.
+	compare(t, "OnClose got", slices.Sorted(slices.Values(s.closed.closes)), slices.Sorted(slices.Values(closes)))
 }
 
 // expected are the lines that the script of a client has to print.
@@ -91,7 +99,10 @@ func (c client) expected() (lines []string) {
 		"server closes with 1011 failed: 1011 failed clean",
 		"server closes with 3000 Käse: 3000 Käse clean",
 		"server closes with 4999 "+x+": 4999 "+x+" clean",
-		"pinged: answered")
+		"pinged: answered",
+		"slow download: "+strconv.Itoa(chunks*len(chunk)),
+		"upload over the rate: 9437184",
+		"close in the middle of a stream: 1000  clean, at once")
 	if c.html {
 		lines = append(lines, "client closes without a code: 1005  clean")
 	}
@@ -124,6 +135,7 @@ func compare(t *testing.T, what string, got, want []string) {
 // server serves an endpoint at /plain, /compressed and so on, and what a browser needs.
 type server struct {
 	url      string
+	slow     string // the same, read at 500 KB/s
 	gateways map[string]*ws.Gateway
 	closed   *application // at /closed
 	reports  chan string  // what the page says
@@ -136,7 +148,7 @@ const page = `<!doctype html><title>aerys</title><script type="module">
 import { run } from '/standard.mjs'
 const lines = []
 try {
-	await run(WebSocket, location.href.replace('http', 'ws'), line => lines.push(line))
+	await run(WebSocket, location.href.replace('http', 'ws'), SLOW, line => lines.push(line))
 } catch (error) {
 	lines.push(error)
 }
@@ -148,8 +160,10 @@ func serve(t *testing.T, engine ws.Engine) *server {
 	mux := http.NewServeMux()
 	mount := func(path string, a *application, onData func(ws.ClientID, *ws.Message), o ws.Options) {
 		a.onData = onData
-		o.Engine, o.Subprotocols = engine, []string{"chat"}
-		o.MaxFramesPerSecond, o.MaxBytesPerMinute = -1, -1
+		o.Engine, o.Subprotocols, o.Origins = engine, []string{"chat"}, []string{"*"} // the relay has a port of its own
+		if path != "upload" {
+			o.MaxFramesPerSecond, o.MaxBytesPerMinute = -1, -1
+		}
 		s.gateways[path] = ws.Websocket(a, o)
 		mux.Handle("/"+path, s.gateways[path])
 	}
@@ -160,7 +174,13 @@ func serve(t *testing.T, engine ws.Engine) *server {
 	mount("closed", s.closed, s.closed.closeAsTold, ws.Options{})
 	mount("pinged", pinged, pinged.echo, ws.Options{HeartbeatPeriod: time.Second})
 	pinged.onOpen = pinged.awaitPong
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, page) })
+	download, upload, stream := new(application), new(application), new(application)
+	mount("download", download, download.sendChunks, ws.Options{})
+	mount("upload", upload, upload.add, ws.Options{})
+	mount("stream", stream, stream.sendTokens, ws.Options{})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, strings.Replace(page, "SLOW", strconv.Quote(s.slow), 1))
+	})
 	mux.HandleFunc("GET /standard.mjs", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/javascript")
 		w.Write(standard)
@@ -177,6 +197,7 @@ func serve(t *testing.T, engine ws.Engine) *server {
 		h.Close()
 	})
 	s.url = strings.Replace(h.URL, "http", "ws", 1) + "/"
+	s.slow = "ws://" + slowly(t, h.Listener.Addr().String()) + "/"
 	return s
 }
 
@@ -187,6 +208,7 @@ type application struct {
 	onOpen   func(ws.ClientID)
 	mu       sync.Mutex
 	closes   []string // what OnClose was called with
+	added    int      // bytes of uploads
 }
 
 func (a *application) OnStart(endpoint *ws.Endpoint) error { a.endpoint = endpoint; return nil }
@@ -254,6 +276,84 @@ func (a *application) awaitPong(id ws.ClientID) {
 	}()
 }
 
+// What the download consists of: a file in chunks.
+const chunks = 229
+
+var chunk = make([]byte, 64<<10)
+
+// sendChunks sends a file, which takes a slow client half a minute.
+func (a *application) sendChunks(id ws.ClientID, _ *ws.Message) {
+	for range chunks {
+		if a.endpoint.SendBinary(chunk, id) != nil {
+			return
+		}
+	}
+	a.endpoint.Send("done", id)
+}
+
+// add tells a client how much it has sent.
+func (a *application) add(id ws.ClientID, m *ws.Message) {
+	p, err := m.Bytes()
+	if err != nil {
+		return
+	}
+	a.mu.Lock()
+	a.added += len(p)
+	sum := a.added
+	a.mu.Unlock()
+	a.endpoint.Send(strconv.Itoa(sum), id)
+}
+
+// sendTokens answers for half a minute, unless its client leaves.
+func (a *application) sendTokens(id ws.ClientID, m *ws.Message) {
+	for range 600 {
+		if a.endpoint.Send("token", id) != nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// slowly returns the address of a relay that reads 500 KB/s of a server.
+func slowly(t *testing.T, server string) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go relay(client, server)
+		}
+	}()
+	return l.Addr().String()
+}
+
+func relay(client net.Conn, server string) {
+	defer client.Close()
+	nc, err := net.Dial("tcp", server)
+	if err != nil {
+		return
+	}
+	defer nc.Close()
+	nc.(*net.TCPConn).SetReadBuffer(64 << 10)
+	go func() {
+		io.Copy(nc, client)
+		nc.(*net.TCPConn).CloseWrite()
+	}()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		if _, err := io.CopyN(client, nc, 10_000); err != nil {
+			return
+		}
+	}
+}
+
 // missing skips a test, or fails it where all clients have to be there.
 func missing(t *testing.T, what, how string) {
 	t.Helper()
@@ -279,27 +379,27 @@ func output(t *testing.T, command ...string) string {
 }
 
 // node runs the script of an npm package.
-func node(name string) func(*testing.T, string, <-chan string) string {
-	return func(t *testing.T, url string, _ <-chan string) string {
+func node(name string) func(*testing.T, *server) string {
+	return func(t *testing.T, s *server) string {
 		modules := os.Getenv("AERYS_INTEROP_NODE_MODULES")
 		if _, err := os.Stat(filepath.Join(modules, name, "package.json")); modules == "" || err != nil {
 			missing(t, "npm's "+name, "npm install --prefix DIR ws undici, and set AERYS_INTEROP_NODE_MODULES=DIR/node_modules")
 		}
-		return output(t, "node", name+".mjs", url)
+		return output(t, "node", name+".mjs", s.url, s.slow)
 	}
 }
 
 // pythons are tried in turn: Debian's own knows Debian's packages.
 var pythons = []string{"/usr/bin/python3", "python3"}
 
-func python(t *testing.T, url string, _ <-chan string) string {
+func python(t *testing.T, s *server) string {
 	i := slices.IndexFunc(pythons, func(path string) bool {
 		return exec.Command(path, "-I", "-c", "import websockets").Run() == nil
 	})
 	if i < 0 {
 		missing(t, "Python's websockets", "apt-get install python3-websockets")
 	}
-	return output(t, pythons[i], "-I", "websockets.py", url)
+	return output(t, pythons[i], "-I", "websockets.py", s.url, s.slow)
 }
 
 // browsers are the names that Chromium goes by.
@@ -307,7 +407,7 @@ var browsers = []string{"chromium", "chromium-browser", "google-chrome", "google
 	"/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"}
 
 // chromium opens the page, which runs the script and reports.
-func chromium(t *testing.T, url string, reports <-chan string) string {
+func chromium(t *testing.T, s *server) string {
 	i := slices.IndexFunc(browsers, func(name string) bool { _, err := exec.LookPath(name); return err == nil })
 	if i < 0 {
 		missing(t, "Chromium", "apt-get install chromium")
@@ -318,7 +418,7 @@ func chromium(t *testing.T, url string, reports <-chan string) string {
 	}
 	c := exec.Command(browsers[i], "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--user-data-dir="+profile, strings.Replace(url, "ws", "http", 1))
+		"--user-data-dir="+profile, strings.Replace(s.url, "ws", "http", 1))
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +428,7 @@ func chromium(t *testing.T, url string, reports <-chan string) string {
 		os.RemoveAll(profile)
 	}()
 	select {
-	case lines := <-reports:
+	case lines := <-s.reports:
 		return lines
 	case <-time.After(patience):
 		t.Fatal("the page did not report")

@@ -1,7 +1,7 @@
 // What every client does that has the WebSocket of the HTML standard: browsers,
 // undici, and ws. It prints a line for each case.
 
-export async function run(WebSocket, base, print) {
+export async function run(WebSocket, base, slow, print) {
 	const quiet = await open(WebSocket, base + 'pinged')
 	const answered = next(quiet, 'message') // after a while
 	for (const path of ['plain', 'compressed', 'fragments']) {
@@ -14,7 +14,45 @@ export async function run(WebSocket, base, print) {
 	}
 	await closings(WebSocket, base, print)
 	print(`pinged: ${(await answered).data}`)
+	await download(WebSocket, slow, print)
+	await upload(WebSocket, base, print)
+	await closeInAStream(WebSocket, base, print)
 	print(`client closes without a code: ${await close(quiet)}`)
+}
+
+// download takes half a minute.
+async function download(WebSocket, slow, print) {
+	const socket = await open(WebSocket, slow + 'download')
+	let bytes = 0
+	await new Promise((resolve, reject) => {
+		socket.addEventListener('message', e => e.data == 'done' ? resolve() : bytes += e.data.byteLength)
+		socket.addEventListener('close', e => reject(Error(`${closing(e)} after ${bytes} bytes`)))
+		socket.send('go')
+	})
+	print(`slow download: ${bytes}`)
+	await close(socket, 1000)
+}
+
+// upload sends more than a server takes of one client in a minute.
+async function upload(WebSocket, base, print) {
+	const socket = await open(WebSocket, base + 'upload')
+	const sums = []
+	const all = new Promise(resolve => socket.addEventListener('message', e => { if (sums.push(e.data) == 9) resolve() }))
+	for (let i = 0; i < 9; i++) socket.send(new Uint8Array(1 << 20))
+	await all
+	print(`upload over the rate: ${sums[8]}`)
+	await close(socket, 1000)
+}
+
+// closeInAStream leaves while the server goes on sending.
+async function closeInAStream(WebSocket, base, print) {
+	const socket = await open(WebSocket, base + 'stream')
+	let tokens = 0
+	const enough = new Promise(resolve => socket.addEventListener('message', () => { if (++tokens == 10) resolve() }))
+	socket.send('go')
+	await enough
+	const began = Date.now()
+	print(`close in the middle of a stream: ${await close(socket, 1000)}, ${Date.now() - began < 1000 ? 'at once' : `after ${Date.now() - began} ms`}`)
 }
 
 async function closings(WebSocket, base, print) {

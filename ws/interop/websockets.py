@@ -1,10 +1,11 @@
-"""python3 -I websockets.py ws://host/ : the cases of standard.mjs and ws.mjs with Python's websockets.
+"""python3 -I websockets.py ws://host/ ws://slow.host/ : the cases of standard.mjs and ws.mjs with Python's websockets.
 
 (-I, because the module has the name of this file.)
 """
 import asyncio
 import random
 import sys
+import time
 
 import websockets
 
@@ -18,8 +19,8 @@ MESSAGES = {
 }
 
 
-def connect(path):
-    return websockets.connect(sys.argv[1] + path, subprotocols=["soap", "chat"], max_size=1 << 21)
+def connect(path, base=sys.argv[1]):
+    return websockets.connect(base + path, subprotocols=["soap", "chat"], max_size=1 << 21)
 
 
 def same(sent, received):
@@ -81,6 +82,37 @@ async def fragments(path):
         print(f"{path} pong: still there?")
 
 
+async def download():
+    """Takes half a minute."""
+    async with connect("download", sys.argv[2]) as socket:
+        await socket.send("go")
+        size = 0
+        while (data := await socket.recv()) != "done":
+            size += len(data)
+        print(f"slow download: {size}")
+
+
+async def upload():
+    """Sends more than a server takes of one client in a minute."""
+    async with connect("upload") as socket:
+        for _ in range(9):
+            await socket.send(bytes(1 << 20))
+        sums = [await socket.recv() for _ in range(9)]
+        print(f"upload over the rate: {sums[8]}")
+
+
+async def close_in_a_stream():
+    """Leaves while the server goes on sending."""
+    async with connect("stream") as socket:
+        await socket.send("go")
+        for _ in range(10):
+            await socket.recv()
+        began = time.monotonic()
+        await socket.close(1000)
+        took = time.monotonic() - began
+        print(f"close in the middle of a stream: {closing(socket)}, {'at once' if took < 1 else f'after {took:.1f} s'}")
+
+
 async def main():
     paths = "plain", "compressed", "fragments"
     async with connect("pinged") as quiet:
@@ -88,6 +120,9 @@ async def main():
             await echoes(path)
         await closings()
         print("pinged:", await quiet.recv())
+        await download()
+        await upload()
+        await close_in_a_stream()
     for path in paths:
         await fragments(path)
 

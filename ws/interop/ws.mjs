@@ -1,10 +1,10 @@
-// node ws.mjs ws://host/ : the cases of standard.mjs with ws, and those that only ws can.
+// node ws.mjs ws://host/ ws://slow.host/ : the cases of standard.mjs with ws, and those that only ws can.
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { close, next, open, run, same } from './standard.mjs'
 
 const { WebSocket } = createRequire(process.env.AERYS_INTEROP_NODE_MODULES + '/')('ws')
-await run(WebSocket, process.argv[2], console.log)
+await run(WebSocket, process.argv[2], process.argv[3], console.log)
 
 for (const path of ['plain', 'compressed', 'fragments']) {
 	const socket = await open(WebSocket, process.argv[2] + path)

@@ -1,0 +1,133 @@
+package aerys
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestStuckHandlers has handlers who do not care for errors send to clients who
+// have stopped to read. What they go on to send does not wait again and again.
+func TestStuckHandlers(t *testing.T) {
+	t.Parallel()
+	const timeout, size = 50 * time.Millisecond, 16 << 20
+	file, _ := randomFile(t, 0)
+	file.Truncate(size)
+	certFile, keyFile := WriteCertificate(t, t.TempDir(), "localhost")
+	for name, send := range map[string]func(*Response){
+		"files": func(res *Response) {
+			for range 10 {
+				res.ReadFrom(io.NewSectionReader(file, 0, size))
+			}
+		},
+		"writes": func(res *Response) {
+			for piece := make([]byte, 1<<20); res.Status() == 200; {
+				if _, err := res.Write(piece); err != nil {
+					break
+				}
+			}
+			for range 10 {
+				res.Write(make([]byte, 10_000))
+				res.Flush()
+			}
+		},
+	} {
+		for _, encrypted := range []bool{false, true} {
+			t.Run(name+", encrypted: "+strconv.FormatBool(encrypted), func(t *testing.T) {
+				t.Parallel()
+				host := new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
+					res.SetHeader("Content-Length", strconv.Itoa(100*size))
+					send(res)
+				})
+				if encrypted {
+					host.Encrypt(certFile, keyFile)
+				}
+				s := runServer(t, Options{ConnectionTimeout: timeout}, host)
+				begun(t, s.addresses[0], encrypted)
+				began := time.Now()
+				for s.open() > 0 && time.Since(began) < time.Minute {
+					time.Sleep(timeout)
+				}
+				// 40 times are 2 s, and the rest is for a busy machine.
+				if took := time.Since(began); took < patience*timeout || took > 7*time.Second {
+					t.Errorf("dropped after %v", took)
+				}
+			})
+		}
+	}
+}
+
+// begun asks for something, and has read the first byte of the answer. It tries
+// again where a busy machine was late with a handshake or a header.
+func begun(t *testing.T, address net.Addr, encrypted bool) *bufio.Reader {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		conn := dial(t, address)
+		conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+		conn.SetDeadline(time.Now().Add(time.Minute))
+		if encrypted {
+			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		}
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		reader := bufio.NewReaderSize(conn, 16)
+		if _, err := reader.Peek(1); err == nil {
+			return reader
+		}
+		conn.Close()
+	}
+	t.Fatal("no answer begins")
+	return nil
+}
+
+// TestSlowReaders has clients read some of an answer now and then, for longer
+// than anybody who takes nothing may stay: they get all of it.
+func TestSlowReaders(t *testing.T) {
+	t.Parallel()
+	const timeout, size = 80 * time.Millisecond, 8 << 20
+	file, content := randomFile(t, size)
+	certFile, keyFile := WriteCertificate(t, t.TempDir(), "localhost")
+	for name, send := range map[string]func(*Response){
+		"a file":  func(res *Response) { res.ReadFrom(io.NewSectionReader(file, 0, size)) },
+		"a write": func(res *Response) { res.Write(content) },
+		"writes": func(res *Response) {
+			for rest := content; len(rest) > 0; rest = rest[1<<10:] {
+				res.Write(rest[:1<<10])
+			}
+		},
+	} {
+		for _, encrypted := range []bool{false, true} {
+			t.Run(name+", encrypted: "+strconv.FormatBool(encrypted), func(t *testing.T) {
+				t.Parallel()
+				host := new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
+					res.SetHeader("Content-Length", strconv.Itoa(size)).SetHeader("Content-Type", "image/png")
+					if send(res); res.Err() != nil {
+						t.Error(res.Err())
+					}
+				})
+				if encrypted {
+					host.Encrypt(certFile, keyFile)
+				}
+				s := runServer(t, Options{ConnectionTimeout: timeout}, host)
+				response, err := http.ReadResponse(begun(t, s.addresses[0], encrypted), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, some := []byte(nil), make([]byte, 128<<10)
+				for end := time.Now().Add(50 * timeout); time.Now().Before(end); time.Sleep(timeout) {
+					n, _ := io.ReadFull(response.Body, some)
+					got = append(got, some[:n]...)
+				}
+				rest, err := io.ReadAll(response.Body)
+				if got = append(got, rest...); !bytes.Equal(got, content) {
+					t.Errorf("%d bytes came: %v", len(got), err)
+				}
+			})
+		}
+	}
+}

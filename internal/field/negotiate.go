@@ -1,0 +1,56 @@
+package field
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Weight returns what the lists of Accept-Encoding say about a coding, in
+// thousandths: 0 is not at all (RFC 9110 §12.5.3). Of the uncoded one, "identity",
+// it is what they say expressly.
+func Weight(accept []string, coding string) int {
+	others := 0
+	for element := range Elements(accept) {
+		name, parameters, _ := strings.Cut(element, ";")
+		name = TrimSpace(name)
+		if equal(name, coding) || coding == "gzip" && equal(name, "x-gzip") {
+			return quality(parameters)
+		}
+		if name == "*" && coding != "identity" {
+			others = quality(parameters)
+		}
+	}
+	return others
+}
+
+// quality reads a weight (RFC 9110 §12.4.2); one that is not valid is 0.
+func quality(parameter string) int {
+	parameter = TrimSpace(parameter)
+	if parameter == "" {
+		return 1000
+	}
+	name, value, _ := strings.Cut(parameter, "=")
+	weight, err := strconv.ParseFloat(TrimSpace(value), 64)
+	if !equal(TrimSpace(name), "q") || err != nil || !(weight >= 0 && weight <= 1) {
+		return 0
+	}
+	return int(weight*1000 + 0.5)
+}
+
+// MediaType returns a Content-Type in lower case, without its parameters.
+func MediaType(contentType string) string {
+	media, _, _ := strings.Cut(contentType, ";")
+	return strings.ToLower(strings.TrimSpace(media))
+}
+
+// EventStream is the media type of server-sent events, which are always UTF-8.
+const EventStream = "text/event-stream"
+
+// WithCharset adds charset to a text type that names none.
+func WithCharset(contentType, charset string) string {
+	media := MediaType(contentType)
+	if !strings.HasPrefix(media, "text/") || media == EventStream || strings.Contains(contentType, "charset=") {
+		return contentType
+	}
+	return contentType + "; charset=" + charset
+}

@@ -1,0 +1,297 @@
+package http1
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// Next is what a driver does with a connection after a turn.
+type Next uint8
+
+const (
+	goOn   Next = iota
+	Wait        // call Turn again when there is something to read
+	Closed      // nothing: it is closed
+	Taken       // nothing: it is somebody else's
+)
+
+// Conn is the server's end of a connection: one request after another. Between
+// two requests this is all that there is of it.
+type Conn struct {
+	server    *Server
+	transport Transport
+
+	life    sync.Mutex // guards the following, never for long
+	*active            // nil while there is nothing to do
+	moments moments
+
+	phase    atomic.Uint32
+	moves    atomic.Uint32 // changes of the phase
+	requests int32
+	blank    int8 // bytes of empty lines that may still precede a request line
+	settled  bool // the transport is closed, or given away
+}
+
+// NewConn makes a connection that Turn serves.
+func (s *Server) NewConn(t Transport) *Conn {
+	s.prepare()
+	c := new(Conn)
+	c.open(s, t)
+	return c
+}
+
+func (c *Conn) open(s *Server, t Transport) {
+	c.server, c.transport, c.moments.seen = s, t, never
+}
+
+// Turn deals with what has come: it is called when there is something to read,
+// or may be, and never by two goroutines at a time. It runs handlers, and
+// returns where it would wait between two requests.
+func (c *Conn) Turn() (next Next) {
+	c.activate()
+	defer func() {
+		if next == goOn { // a handler ended its goroutine
+			c.leave(c.current, false)
+			c.close()
+			c.deactivate()
+		}
+	}()
+	c.eager, c.served = true, false
+	for {
+		if next := c.step(); next != goOn {
+			c.rest(next)
+			return next
+		}
+	}
+}
+
+// rest gives back what a connection does not need while it waits, or is over.
+func (c *Conn) rest(next Next) {
+	p := phase(c.phase.Load())
+	if next == Wait && (p != idle && p != fresh || len(c.input.rest) > 0) {
+		c.input.park()
+		return
+	}
+	c.deactivate()
+}
+
+// step goes on from the phase the connection is in.
+func (c *Conn) step() Next {
+	switch phase(c.phase.Load()) {
+	case fresh, idle, reading:
+		return c.receive()
+	case skipping:
+		return c.skip()
+	case lingering:
+		return c.linger()
+	}
+	return c.close()
+}
+
+// enter moves the connection to a phase, unless the sweep has ended it.
+func (c *Conn) enter(to phase) bool {
+	for {
+		from := c.phase.Load()
+		switch phase(from) {
+		case over:
+			return false
+		case to:
+			return true
+		}
+		if c.phase.CompareAndSwap(from, uint32(to)) {
+			c.moves.Add(1)
+			return true
+		}
+	}
+}
+
+// receive looks for a head, and serves its request.
+func (c *Conn) receive() Next {
+	c.skipBlank()
+	if len(c.input.rest) == 0 {
+		return c.idle()
+	}
+	if !c.enter(reading) {
+		return c.close()
+	}
+	if c.requests == 0 && c.server.HTTP2 != nil && c.mayBeHTTP2() {
+		return c.receivePreface()
+	}
+	if c.requests > 0 && len(c.input.rest) < minHead {
+		return c.more()
+	}
+	whole, err := c.head.scan(c.input.rest, c.server.maxFields())
+	size := max(c.head.next, c.head.searched)
+	switch {
+	case err != nil:
+		return c.refuse(err)
+	case size > c.server.maxHeaderBytes():
+		return c.refuse(&Error{http.StatusRequestHeaderFieldsTooLarge, "head too large"})
+	case !whole:
+		return c.more()
+	}
+	return c.serve()
+}
+
+// minHead is how many bytes of another request must come before anything is
+// said about them, as by net/http's server.
+const minHead = 4
+
+// idle waits for a request.
+func (c *Conn) idle() Next {
+	if c.requests > 0 && !c.enter(idle) {
+		return c.close()
+	}
+	if c.eager {
+		return c.more()
+	}
+	c.flush()
+	if c.server.closing.Load() { // since the last response left
+		return c.close()
+	}
+	return Wait
+}
+
+// more reads more of a head.
+func (c *Conn) more() Next {
+	c.flush()
+	switch err := c.input.fill(c.read); {
+	case err == ErrWait:
+		return Wait
+	case err == io.EOF && len(c.input.rest) > 0:
+		return c.refuseHalf()
+	case err != nil:
+		return c.close()
+	}
+	return goOn
+}
+
+// read reads once of the transport.
+func (c *Conn) read(p []byte) (int, error) {
+	c.eager = false
+	n, err := c.transport.Read(p)
+	c.clock.received(n)
+	if err != nil && err != ErrWait {
+		c.Gone()
+	}
+	return n, err
+}
+
+// fillForBody reads some of a body, and waits for it.
+func (c *Conn) fillForBody() error {
+	_, err := c.await(func() (int, error) { return 0, c.input.fill(c.read) })
+	return err
+}
+
+// await reads while a handler runs.
+func (c *Conn) await(read func() (int, error)) (n int, err error) {
+	c.Flush()
+	if !c.enter(waiting) {
+		return 0, io.ErrClosedPipe
+	}
+	for {
+		if n, err = read(); err != ErrWait {
+			break
+		}
+		if err = c.transport.Wait(); err != nil {
+			break
+		}
+	}
+	c.enter(handling)
+	return n, err
+}
+
+// skipBlank drops what of the empty lines behind a POST's body net/http's
+// server drops: four bytes (RFC 9112 §2.2).
+func (c *Conn) skipBlank() {
+	for c.blank > 0 && len(c.input.rest) > 0 {
+		if b := c.input.rest[0]; b != '\r' && b != '\n' {
+			c.blank = 0
+			return
+		}
+		c.input.consume(1)
+		c.blank--
+	}
+}
+
+// skip drops the rest of a body that the handler left, after the response.
+func (c *Conn) skip() Next {
+	if len(c.input.rest) == 0 {
+		c.flush()
+		switch err := c.input.fill(c.read); {
+		case err == ErrWait:
+			return Wait
+		case err != nil:
+			return c.close()
+		}
+	}
+	used, err := c.left.discard(c.input.rest)
+	c.input.consume(used)
+	c.skipped += used
+	switch {
+	case err == io.EOF:
+		c.left = nil
+		if !c.enter(idle) {
+			return c.close()
+		}
+	case err != nil || c.skipped > maxSkip:
+		return c.beginLinger()
+	}
+	return goOn
+}
+
+// beginLinger ends what is sent, and waits for the client to have read it: a
+// connection that is closed while the client still sends is reset, and the last
+// answer may be lost (RFC 9112 §9.6).
+func (c *Conn) beginLinger() Next {
+	c.flush()
+	c.input.release()
+	c.skipped = 0
+	if !c.enter(lingering) {
+		return c.close()
+	}
+	c.transport.CloseWrite() // where that is not possible, the response says that it was the last
+	return goOn
+}
+
+func (c *Conn) linger() Next {
+	err := c.input.fill(c.read)
+	if err == ErrWait {
+		return Wait
+	}
+	c.skipped += len(c.input.rest)
+	c.input.release()
+	if err != nil || c.skipped > maxSkip {
+		return c.close()
+	}
+	return goOn
+}
+
+// close is the end of a connection, unless it is somebody else's.
+func (c *Conn) close() Next {
+	c.phase.Store(uint32(over))
+	if !c.settled {
+		c.settled = true
+		c.discard()
+		c.input.release()
+		c.transport.Close()
+	}
+	return Closed
+}
+
+// Gone tells that the client has left, or ended its half, while a handler runs.
+// It may be called from anywhere.
+func (c *Conn) Gone() {
+	var w *response
+	c.life.Lock()
+	if c.active != nil {
+		w = c.current
+	}
+	c.life.Unlock()
+	if w != nil {
+		w.context.cancel(context.Canceled)
+	}
+}

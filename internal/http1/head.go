@@ -1,0 +1,208 @@
+package http1
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Error is a request that is refused. It is answered with Status, and the
+// connection ends.
+type Error struct {
+	Status int
+	Reason string
+}
+
+// Error names the status and the reason.
+func (e *Error) Error() string { return http.StatusText(e.Status) + ": " + e.Reason }
+
+// status is what follows the version in the status line.
+func (e *Error) status() string {
+	status := strconv.Itoa(e.Status) + " " + http.StatusText(e.Status)
+	if e.Reason != "" {
+		status += ": " + e.Reason
+	}
+	return status
+}
+
+// head is what the raw lines of a head tell and http.ReadRequest does not: it
+// removes Host, Transfer-Encoding and a Content-Length that it overrules, joins
+// folded lines, and takes the same length twice.
+type head struct {
+	next     int   // where the line begins that is not whole yet; it is the head's length in the end
+	searched int   // up to here there is no end of that line
+	lines    int32 // whole ones, the request line included
+
+	hosts   int32
+	lengths int32 // Content-Length fields
+	codings int32 // Transfer-Encoding fields
+	host    bool  // the host is well-formed
+	coding  bool  // the only coding is chunked
+	folded  bool  // some field is
+	unnamed bool  // some field has no name, or a space in it
+}
+
+// scan goes on looking for the end of the head that in begins with, and reports
+// whether it is there. It is called again when more has come, with the same
+// bytes in front. A line may end with a bare LF, as in net/http (RFC 9112
+// §2.2).
+func (h *head) scan(in []byte, maxFields int) (whole bool, err error) {
+	for {
+		i := bytes.IndexByte(in[h.searched:], '\n')
+		if i < 0 {
+			h.searched = len(in)
+			return false, nil
+		}
+		end := h.searched + i
+		line := bytes.TrimSuffix(in[h.next:end], carriageReturn)
+		h.next, h.searched = end+1, end+1
+		if len(line) == 0 {
+			return true, nil
+		}
+		if int(h.lines) > maxFields {
+			return false, &Error{http.StatusRequestHeaderFieldsTooLarge, "too many fields"}
+		}
+		if h.lines > 0 {
+			h.field(line)
+		}
+		h.lines++
+	}
+}
+
+// field notes what is peculiar about a field line. That names are tokens, which
+// may not be empty or have a space in them, and what stands in a value is up to
+// http.ReadRequest.
+func (h *head) field(line []byte) {
+	if line[0] == ' ' || line[0] == '\t' {
+		h.folded = true // RFC 9112 §5.2
+		return
+	}
+	colon := bytes.IndexByte(line, ':')
+	if colon == 0 || colon > 0 && bytes.IndexByte(line[:colon], ' ') >= 0 {
+		h.unnamed = true // RFC 9112 §5.1
+		return
+	}
+	switch colon {
+	case len("Host"):
+		if is(line[:colon], "host") {
+			h.hosts++
+			h.host = validHost(value(line, colon))
+		}
+	case len("Content-Length"):
+		if is(line[:colon], "content-length") {
+			h.lengths++
+		}
+	case len("Transfer-Encoding"):
+		if is(line[:colon], "transfer-encoding") {
+			h.codings++
+			h.coding = is(value(line, colon), "chunked")
+		}
+	}
+}
+
+// is reports whether b is a word, which is given in lower case, in any case.
+func is(b []byte, word string) bool {
+	if len(b) != len(word) {
+		return false
+	}
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != word[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// value is what stands behind the colon of a field line.
+func value(line []byte, colon int) []byte { return bytes.Trim(line[colon+1:], " \t") }
+
+// parse makes a request of a whole head. Its Body is the caller's to set.
+func (h *head) parse(ctx context.Context, raw []byte) (*http.Request, error) {
+	if request := h.plain(ctx, raw); request != nil {
+		return request, h.check(request)
+	}
+	p := parsers.Get().(*parser)
+	request, err := p.parse(raw)
+	parsers.Put(p)
+	switch {
+	case err == nil:
+		return request.WithContext(ctx), h.check(request)
+	case h.codings > 1 || h.codings == 1 && !h.coding:
+		return nil, &Error{http.StatusNotImplemented, "unsupported transfer encoding"} // RFC 9112 §6.1
+	}
+	return nil, &Error{Status: http.StatusBadRequest}
+}
+
+// check is what net/http's server demands beyond http.ReadRequest, and what it
+// should.
+func (h *head) check(r *http.Request) error {
+	old := !r.ProtoAtLeast(1, 1)
+	switch {
+	case r.ProtoMajor != 1:
+		return &Error{http.StatusHTTPVersionNotSupported, "unsupported protocol version"}
+	case h.folded:
+		return &Error{http.StatusBadRequest, "folded field"}
+	case h.unnamed:
+		return &Error{http.StatusBadRequest, "invalid header name"}
+	case h.hosts == 0 && !old && r.Method != http.MethodConnect:
+		return &Error{http.StatusBadRequest, "missing required Host header"} // RFC 9112 §3.2
+	case h.hosts > 0 && !h.host:
+		return &Error{http.StatusBadRequest, "malformed Host header"}
+	case h.lengths > 1:
+		return &Error{http.StatusBadRequest, "more than one Content-Length"} // RFC 9112 §6.3
+	case h.codings > 0 && h.lengths > 0:
+		return &Error{http.StatusBadRequest, "Content-Length with Transfer-Encoding"} // RFC 9112 §6.1
+	case h.codings > 0 && old:
+		return &Error{http.StatusBadRequest, "Transfer-Encoding in HTTP/1.0"} // RFC 9112 §6.1
+	}
+	return nil
+}
+
+// validHost reports whether a Host field's value has only bytes of a uri-host
+// and a port (RFC 9110 §7.2), as net/http's server does.
+func validHost(host []byte) bool {
+	for _, c := range host {
+		switch {
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
+		case strings.IndexByte("!$%&'()*+,-.:;=[]_~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// A parser is http.ReadRequest over bytes.
+type parser struct {
+	raw    bytes.Reader
+	reader *bufio.Reader
+}
+
+var parsers = sync.Pool{New: func() any {
+	p := new(parser)
+	p.reader = bufio.NewReader(&p.raw)
+	return p
+}}
+
+func (p *parser) parse(raw []byte) (*http.Request, error) {
+	p.raw.Reset(raw)
+	p.reader.Reset(&p.raw)
+	request, err := http.ReadRequest(p.reader)
+	if err != nil {
+		return nil, err
+	}
+	request.Body = nil // it reads from what another request gets
+	return request, nil
+}
+
+var carriageReturn = []byte{'\r'}
+
+// preface is how an HTTP/2 client with prior knowledge begins (RFC 9113 §3.4).
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

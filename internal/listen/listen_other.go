@@ -1,0 +1,41 @@
+//go:build !unix
+
+package listen
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// OpenFiles is 0: there is no such limit.
+func OpenFiles() int { return 0 }
+
+// ChangeUser fails: there is no such thing here.
+func ChangeUser(name string, _ []string) error {
+	if name != "" {
+		return errors.New("aerys: Options.User works on Unix only")
+	}
+	return nil
+}
+
+// IsSetID reports whether somebody else than the process's user started it.
+func IsSetID() bool { return false }
+
+// nobodyListens reports whether nobody listens where err comes from. Errors have
+// their numbers only in some of these systems.
+func nobodyListens(err error) bool { return strings.Contains(err.Error(), "refused") }
+
+// Inherit finds no sockets, and nobody to take over from.
+func Inherit(int) ([]net.Listener, func(), error) { return nil, func() {}, nil }
+
+// HandOverSignals returns what never tells anything.
+func HandOverSignals() chan os.Signal { return make(chan os.Signal) }
+
+// HandOver fails: there is no such thing here.
+func HandOver(context.Context, []net.Listener, time.Duration) (pid int, err error) {
+	return 0, errors.ErrUnsupported
+}

@@ -1,0 +1,267 @@
+package loop
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// engine is the pollers of a loop, and the goroutines of what they cannot serve.
+type engine struct {
+	loop    *Loop
+	pollers []*poller // from the first call of ready on that succeeds
+	next    atomic.Uint32
+
+	mu      sync.Mutex  // guards what follows
+	runs    bool        // there are pollers
+	stopped bool        // and there will be none any more
+	tired   []*Listener // that found no descriptor left: they are tried again
+}
+
+// processorsOfPoller is how many processors share one, mostPollers how many a
+// connection can name.
+const (
+	processorsOfPoller = 4
+	mostPollers        = 1 << 8
+)
+
+// ready starts the pollers, unless they run. For want of descriptors that may fail
+// now, and succeed later.
+func (e *engine) ready() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.stopped:
+		return net.ErrClosed
+	case e.runs:
+		return nil
+	}
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
+		e.loop.pipes.most = MaxPipes(int(min(limit.Cur, 1<<30)))
+	}
+	for len(e.pollers) < min((runtime.GOMAXPROCS(0)+processorsOfPoller-1)/processorsOfPoller, mostPollers) {
+		p, err := newPoller(e.loop)
+		if err != nil {
+			return err
+		}
+		e.pollers = append(e.pollers, p)
+	}
+	e.runs = true
+	return nil
+}
+
+func (e *engine) stop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stopped = true
+	for _, p := range e.pollers {
+		p.stop()
+	}
+}
+
+// listen has a poller tell when there are connections to accept.
+func (e *engine) listen(l *Listener) error {
+	if err := e.ready(); err != nil {
+		return err
+	}
+	switch l.Listener.(type) {
+	case *net.TCPListener, *net.UnixListener:
+		return e.watch(l, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN)
+	}
+	go l.acceptPortable()
+	return nil
+}
+
+// watch asks for a listener's events, which are reported as long as there is
+// something to accept.
+func (e *engine) watch(l *Listener, operation int, events uint32) error {
+	event := syscall.EpollEvent{Events: events, Fd: int32(l.index), Pad: listenerEvent}
+	var err error
+	if failure := l.control(func(fd uintptr) {
+		err = syscall.EpollCtl(e.pollers[l.index%len(e.pollers)].fd, operation, int(fd), &event)
+	}); failure != nil {
+		return failure
+	}
+	return os.NewSyscallError("epoll_ctl", err)
+}
+
+// control calls f with the listener's descriptor, which is not closed meanwhile.
+func (l *Listener) control(f func(fd uintptr)) error {
+	raw, err := l.Listener.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Control(f)
+}
+
+// acceptAtOnce is how many connections are accepted before others get their
+// turn.
+const acceptAtOnce = 16
+
+// accept takes connections from a listener.
+func (e *engine) accept(index int32) {
+	l := e.loop.listener(int(index))
+	for range acceptAtOnce {
+		switch err := e.acceptOne(l); err {
+		case nil, syscall.EINTR, syscall.ECONNABORTED:
+		case syscall.EAGAIN, net.ErrClosed:
+			return
+		default:
+			e.tire(l, err)
+			return
+		}
+	}
+}
+
+// acceptOne takes a connection from a listener, unless that was closed.
+func (e *engine) acceptOne(l *Listener) (err error) {
+	l.admitting.Lock()
+	defer l.admitting.Unlock()
+	var fd int
+	var peer syscall.Sockaddr
+	if l.control(func(listening uintptr) {
+		fd, peer, err = syscall.Accept4(int(listening), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+	}) != nil {
+		return net.ErrClosed
+	}
+	if err == nil {
+		e.accepted(l, fd, peer)
+	}
+	return err
+}
+
+// tire lets a listener rest until the next sweep: there is no descriptor, or no
+// memory, for another connection.
+func (e *engine) tire(l *Listener, err error) {
+	e.loop.log.Warn("aerys: cannot accept a connection, trying again in a second", "address", l.Addr().String(), "error", err)
+	e.watch(l, syscall.EPOLL_CTL_MOD, 0)
+	e.mu.Lock()
+	e.tired = append(e.tired, l)
+	e.mu.Unlock()
+	e.loop.startSweeping()
+}
+
+// rearm wakes the listeners that rest.
+func (e *engine) rearm() {
+	e.mu.Lock()
+	tired := e.tired
+	e.tired = nil
+	e.mu.Unlock()
+	for _, l := range tired {
+		e.watch(l, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN)
+	}
+}
+
+// accepted makes a connection of a descriptor, or refuses it.
+func (e *engine) accepted(l *Listener, fd int, peer syscall.Sockaddr) {
+	s := e.socket(fd, l, addrPort(peer))
+	if s.owner = l.admit(&s.Conn); s.owner == nil {
+		if s.RemoteAddr().IsValid() { // a reset holds no resources; the peer knows at once
+			syscall.SetsockoptLinger(fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
+		}
+		syscall.Close(fd)
+		return
+	}
+	if s.RemoteAddr().IsValid() {
+		syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	}
+	e.open(s)
+}
+
+// socket makes a connection of a descriptor, which nobody knows yet.
+func (e *engine) socket(fd int, l *Listener, remote netip.AddrPort) *socket {
+	s := &socket{fd: int32(fd)}
+	e.loop.ready(&s.Conn, s, remote)
+	s.Conn.poller = uint8(e.next.Add(1) % uint32(len(e.pollers)))
+	if l != nil && l.tls != nil {
+		s.transport = newSecure(s, func(below net.Conn) *tls.Conn { return tls.Server(below, l.tls) })
+	}
+	return s
+}
+
+// open has a poller tell of a connection. It reports whether the connection is
+// not over at once.
+func (e *engine) open(s *socket) bool {
+	if err := s.start(); err != nil {
+		s.close()
+		s.owner.Over(&s.Conn, err)
+		return false
+	}
+	e.loop.startSweeping()
+	return true
+}
+
+// adopt makes a connection of one of package net, which it leaves where it is
+// if it is no socket, or for want of descriptors.
+func (e *engine) adopt(conn net.Conn, owner Owner) {
+	fd, err := e.duplicate(conn)
+	if err != nil {
+		e.loop.AdoptPortable(conn, owner)
+		return
+	}
+	s := e.socket(fd, nil, remoteOf(conn))
+	conn.Close()
+	s.state.Store(running | resumed)
+	s.owner = owner
+	if e.open(s) {
+		s.poller().schedule(s)
+	}
+}
+
+// duplicate returns a descriptor of our own for a connection's socket.
+func (e *engine) duplicate(conn net.Conn) (fd int, err error) {
+	switch conn.(type) { // these alone: what embeds them may do something else
+	case *net.TCPConn, *net.UnixConn:
+	default:
+		return 0, errors.ErrUnsupported
+	}
+	if err := e.ready(); err != nil {
+		return 0, err
+	}
+	raw, err := conn.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	failure := raw.Control(func(old uintptr) {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
+		if fd = int(n); errno != 0 {
+			err = errno
+		}
+	})
+	return fd, errors.Join(failure, err)
+}
+
+// addrPort returns the address of a peer, which is not valid on a Unix socket.
+func addrPort(peer syscall.Sockaddr) netip.AddrPort {
+	switch a := peer.(type) {
+	case *syscall.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *syscall.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// Close ends the accepting.
+func (l *Listener) Close() error {
+	err := net.ErrClosed
+	l.once.Do(func() {
+		close(l.done)
+		if e := &l.loop.engine; len(e.pollers) > 0 {
+			if _, ok := l.Listener.(syscall.Conn); ok {
+				e.watch(l, syscall.EPOLL_CTL_DEL, 0)
+			}
+		}
+		err = l.Listener.Close()
+		l.admitting.Lock() // until what was accepted is known
+		l.admitting.Unlock()
+	})
+	return err
+}

@@ -1,0 +1,439 @@
+package loop
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrAgain says that there is nothing to read now. Serve is called again when
+// there is.
+var ErrAgain = errors.New("loop: there is nothing to read now")
+
+// ErrYield is what Serve returns when there is more to do and others should go
+// first.
+var ErrYield = errors.New("loop: others go first")
+
+// ErrPause is what Serve returns when it leaves what has come where it is. Serve
+// is called again by Resume, or when more comes, or the peer leaves.
+var ErrPause = errors.New("loop: what has come waits")
+
+// ErrGoexit is what Over is told when Serve has ended its goroutine, by
+// runtime.Goexit or a panic.
+var ErrGoexit = errors.New("loop: Serve has ended its goroutine")
+
+// Owner is the protocol that a connection speaks. Nothing here may be called
+// with a lock of the owner held that its methods take.
+type Owner interface {
+	// Serve is called when there may be something to read, for the first time
+	// when the connection is new. It calls TryRead until ErrAgain, or another
+	// error, after which the connection is over. It may block, and runs in one
+	// goroutine at a time. If it ends that, by runtime.Goexit, the connection is
+	// over, unless Resume was called meanwhile: then Serve is called again.
+	Serve(*Conn) error
+
+	// Ahead is called while Serve is running, by another goroutine, when more
+	// has come, and with gone when the peer has ended its direction, or left.
+	// It must not block. Serve is called again all the same, unless all that came
+	// was read. It may still be on its way when the connection is over, and is not
+	// called while TLS shakes hands.
+	Ahead(c *Conn, gone bool)
+
+	// Writable is called when TryWrite had taken less than it was given and
+	// may take more now. It must not block.
+	Writable(*Conn)
+
+	// Soon is called about a millisecond after Conn.Soon. It must not block.
+	Soon(*Conn)
+
+	// Tick is called once a second, and for each that passed. It must not block.
+	Tick(c *Conn, now Time)
+
+	// Over is called once, when the last Serve has returned. The connection is
+	// closed right after it. err is what Serve returned.
+	Over(c *Conn, err error)
+}
+
+// Time is a number of seconds that the process ran since its loop was made, of
+// which the first is over: it is never 0.
+type Time uint32
+
+// transport is how a connection's bytes move.
+type transport interface {
+	tryRead(p []byte) (int, error) // ErrAgain if there is nothing
+	tryReadAhead(p []byte) (int, error)
+	tryWrite(p []byte) (int, error) // as much as goes without waiting; tells Conn.wrote
+	queues() bool                   // something that tryWrite took is still here
+	mayRead() bool                  // there may be something that was not read
+	hungUp() bool                   // the peer has ended its direction, whatever is before that end
+	waitRead(wake <-chan struct{})  // until there may be something to read, or wake
+	waitWrite(wake <-chan struct{}) // until writing may succeed, or wake
+	setWriteDeadline(time.Time)     // for writes that wait below
+	lookAhead() (came, gone bool)   // while Serve is running
+	peerEnded() bool
+	retry() // writing may succeed although nothing was said of it
+	closeWrite() error
+	interrupt() // reads and writes fail from now on, those under way too
+	resume()    // Serve is to be called
+	close()     // for good; only by who runs it
+	hijack() (net.Conn, error)
+	localAddr() net.Addr
+}
+
+// Conn is a connection. Reading and what is said of it is for its owner's
+// Serve; writing is for one goroutine at a time; the rest is for any.
+type Conn struct {
+	loop      *Loop
+	transport transport
+	id        uint64
+	remote    address
+	poller    uint8 // the number of the engine's that tells of it
+
+	mu    sync.Mutex // guards owner
+	flags atomic.Uint32
+	owner Owner
+	extra atomic.Pointer[extra]
+
+	lastRead    atomic.Uint32 // when bytes last came
+	lastWritten atomic.Uint32 // when the peer last took some
+}
+
+// The bits of Conn.flags.
+const (
+	asked  = 1 << iota // for Soon
+	listed             // it is on the list of those to look at soon
+	stuck              // bytes wait for the peer to take them
+)
+
+// setBits sets and clears bits, and returns what was before. (In Go 1.24.0 the
+// results of atomic.Uint32's Or and And are wrong.)
+func setBits(state *atomic.Uint32, set, clear uint32) (before uint32) {
+	for {
+		before = state.Load()
+		after := before&^clear | set
+		if after == before || state.CompareAndSwap(before, after) {
+			return before
+		}
+	}
+}
+
+// address is a netip.AddrPort that takes half as much memory, where it has no
+// zone. A peer's port is not 0.
+type address struct {
+	ip   [16]byte
+	port uint16
+}
+
+func newAddress(a netip.AddrPort) address { return address{a.Addr().As16(), a.Port()} }
+
+func (a address) addrPort() (full netip.AddrPort) {
+	if a.port != 0 {
+		full = netip.AddrPortFrom(netip.AddrFrom16(a.ip).Unmap(), a.port)
+	}
+	return full
+}
+
+// extra is what few connections need.
+type extra struct {
+	readable, writable chan struct{} // wake who waits
+	read, write        deadline
+}
+
+// extras returns what few connections need, made when there is none.
+func (c *Conn) extras() *extra {
+	for {
+		if e := c.extra.Load(); e != nil {
+			return e
+		}
+		c.extra.CompareAndSwap(nil, &extra{readable: make(chan struct{}, 1), writable: make(chan struct{}, 1)})
+	}
+}
+
+// Owner returns the connection's owner.
+func (c *Conn) Owner() Owner {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.owner
+}
+
+// SetOwner gives the connection to another owner, without the deadlines that this
+// one has set. Only Serve calls it: the new owner's Serve is called as soon as that
+// has returned.
+func (c *Conn) SetOwner(o Owner) {
+	if e := c.extra.Swap(nil); e != nil {
+		e.read.stop()
+		e.write.stop()
+		c.transport.setWriteDeadline(time.Time{})
+	}
+	c.mu.Lock()
+	c.owner = o
+	c.mu.Unlock()
+	c.transport.resume()
+}
+
+// Loop returns the loop that the connection is of.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// RemoteAddr returns the peer's address; it is not valid on a Unix socket.
+func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote.addrPort() }
+
+// LocalAddr returns the address that the peer connected to.
+func (c *Conn) LocalAddr() net.Addr { return c.transport.localAddr() }
+
+// TLS returns the connection's TLS, nil if it is not encrypted.
+func (c *Conn) TLS() *tls.Conn {
+	if s, ok := c.transport.(interface{ secured() *tls.Conn }); ok {
+		return s.secured()
+	}
+	return nil
+}
+
+// LastRead returns when bytes last came from the peer, or the connection began.
+func (c *Conn) LastRead() Time { return Time(c.lastRead.Load()) }
+
+// Stuck reports whether bytes wait for the peer to take them, and when it last
+// took some.
+func (c *Conn) Stuck() (since Time, stuck bool) {
+	return Time(c.lastWritten.Load()), c.isStuck()
+}
+
+// TryRead reads what is there. The error is ErrAgain if nothing is.
+func (c *Conn) TryRead(p []byte) (int, error) {
+	n, err := c.transport.tryRead(p)
+	c.read(n)
+	return n, err
+}
+
+// TryReadAhead is TryRead for the owner's Ahead: what it reads, Serve does not.
+func (c *Conn) TryReadAhead(p []byte) (int, error) {
+	n, err := c.transport.tryReadAhead(p)
+	c.read(n)
+	return n, err
+}
+
+// read notes that n bytes came.
+func (c *Conn) read(n int) {
+	if n > 0 {
+		c.lastRead.Store(uint32(c.loop.Now()))
+		c.loop.received.Add(int64(n))
+	}
+}
+
+// Read waits until there is something to read, and reads it. The error is
+// os.ErrDeadlineExceeded behind the deadline of SetReadDeadline.
+func (c *Conn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.TryRead(p)
+		if err != ErrAgain || len(p) == 0 {
+			return n, err
+		}
+		if err := c.Wait(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Wait waits until TryRead may have something to read, or fails. The error is
+// os.ErrDeadlineExceeded behind the deadline of SetReadDeadline.
+func (c *Conn) Wait() error {
+	e := c.extras()
+	if e.read.over.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	c.transport.waitRead(e.readable)
+	if e.read.over.Load() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// PeerEnded reports whether the peer has left, or ended its direction with
+// nothing before that end that was not read. It is for the owner's Ahead and
+// whoever reads.
+func (c *Conn) PeerEnded() bool { return c.transport.peerEnded() }
+
+// MayRead reports whether there may be something that was not read.
+func (c *Conn) MayRead() bool { return c.transport.mayRead() }
+
+// HungUp reports whether the peer has left, or ended its direction, whatever is
+// before that end and was not read.
+func (c *Conn) HungUp() bool { return c.transport.hungUp() }
+
+// TryWrite sends as much as the peer takes at once. If that is not all, the
+// owner's Writable is called when it may take more. It never waits.
+func (c *Conn) TryWrite(p []byte) (int, error) { return c.transport.tryWrite(p) }
+
+// Queued reports whether something that TryWrite took has not left yet. The
+// owner's Writable is called when it has.
+func (c *Conn) Queued() bool { return c.transport.queues() }
+
+// wrote notes that the peer took n bytes, and whether more wait for it.
+func (c *Conn) wrote(n int, more bool) {
+	before := c.isStuck()
+	if n > 0 || more && !before {
+		c.lastWritten.Store(uint32(c.loop.Now()))
+	}
+	if n > 0 {
+		c.loop.sent.Add(int64(n))
+	}
+	switch {
+	case more == before:
+	case more:
+		setBits(&c.flags, stuck, 0)
+	default:
+		setBits(&c.flags, 0, stuck)
+	}
+}
+
+func (c *Conn) isStuck() bool { return c.flags.Load()&stuck != 0 }
+
+// Write sends p, and waits for the peer to take it. The error is
+// os.ErrDeadlineExceeded behind the deadline of SetWriteDeadline.
+func (c *Conn) Write(p []byte) (n int, err error) {
+	if s, ok := c.transport.(*stream); ok {
+		return s.write(p)
+	}
+	for {
+		if e := c.extra.Load(); e != nil && e.write.over.Load() {
+			return n, os.ErrDeadlineExceeded
+		}
+		some, err := c.TryWrite(p[n:])
+		if n += some; err != nil || n == len(p) && !c.transport.queues() {
+			return n, err
+		}
+		c.transport.waitWrite(c.extras().writable)
+	}
+}
+
+// CloseWrite tells the peer that nothing more will come.
+func (c *Conn) CloseWrite() error { return c.transport.closeWrite() }
+
+// Interrupt makes reading and writing fail from now on, also what is under way,
+// so that Serve ends the connection. Any goroutine may call it.
+func (c *Conn) Interrupt() { c.transport.interrupt() }
+
+// Resume has Serve called, although nothing has come.
+func (c *Conn) Resume() { c.transport.resume() }
+
+// Soon has the owner's Soon called in about a millisecond.
+func (c *Conn) Soon() { c.lookSoon(asked) }
+
+// lookSoon puts the connection on the list of those to look at soon, once.
+func (c *Conn) lookSoon(why uint32) {
+	if setBits(&c.flags, why|listed, 0)&listed == 0 {
+		c.loop.soon.add(c)
+	}
+}
+
+// tellSoon tells the owner what it is to know a millisecond later.
+func (c *Conn) tellSoon() {
+	before := setBits(&c.flags, 0, asked|listed)
+	came, gone := c.transport.lookAhead()
+	if came {
+		c.Owner().Ahead(c, gone)
+	}
+	if before&asked != 0 {
+		c.Owner().Soon(c)
+	}
+}
+
+// Hijack takes the connection out of the loop: in clear text a *net.TCPConn or
+// *net.UnixConn, over TLS the *tls.Conn, which blocks from then on. Only Serve
+// calls it, and returns ErrHijacked.
+func (c *Conn) Hijack() (net.Conn, error) {
+	conn, err := c.transport.hijack()
+	if err == nil {
+		c.loop.table.remove(c)
+	}
+	return conn, err
+}
+
+// ErrHijacked is what Serve returns behind Hijack. The connection is over for
+// the loop, but not closed.
+var ErrHijacked = errors.New("loop: the connection was hijacked")
+
+// SetReadDeadline makes Read fail from t on; the zero time takes that back.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	e := c.extras()
+	e.read.set(t, e.readable)
+	return nil
+}
+
+// SetWriteDeadline makes Write fail from t on; the zero time takes that back.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	e := c.extras()
+	e.write.set(t, e.writable)
+	c.transport.setWriteDeadline(t)
+	return nil
+}
+
+// deadline is one that an owner has set.
+type deadline struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	over  atomic.Bool
+}
+
+// set sets the deadline, in place of the one before. wake wakes who waits.
+func (d *deadline) set(t time.Time, wake chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	left := time.Until(t)
+	if d.over.Store(!t.IsZero() && left <= 0); t.IsZero() {
+		return
+	}
+	if left <= 0 {
+		signal(wake)
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(left, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.timer == timer {
+			d.over.Store(true)
+			signal(wake)
+		}
+	})
+	d.timer = timer
+}
+
+// stop ends the timer.
+func (d *deadline) stop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+}
+
+// signal wakes who waits for a channel, or will.
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+// finish ends a connection that Serve is done with.
+func (c *Conn) finish(err error) {
+	if e := c.extra.Load(); e != nil {
+		e.read.stop()
+		e.write.stop()
+	}
+	c.loop.table.remove(c)
+	if err != ErrHijacked {
+		defer c.transport.close() // also when Over does not return
+	}
+	c.Owner().Over(c, err) // before the peer can know
+}

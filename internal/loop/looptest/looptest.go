@@ -1,0 +1,64 @@
+// Package looptest turns the clock of a loop for tests.
+package looptest
+
+import (
+	"bytes"
+	"runtime"
+	"time"
+
+	"aerys/internal/loop"
+)
+
+// Pass lets seconds pass, one by one. Each begins when all that the loop and
+// the handlers under it were doing has come to rest: a test's time would
+// otherwise overtake what needs none.
+func Pass(l *loop.Loop, seconds int) {
+	for range seconds {
+		rest()
+		l.Sweep(1)
+	}
+	rest()
+}
+
+// patience is how long something may go on that does not come to rest.
+const patience = 10 * time.Second
+
+// rest wants to see it twice: starting the world again finds what the kernel has
+// for those that wait for it.
+func rest() {
+	stacks := make([]byte, 64<<10)
+	end := time.Now().Add(patience)
+	for quiet := 0; quiet < 2 && time.Now().Before(end); quiet++ {
+		if busy(stacks[:runtime.Stack(stacks, true)]) {
+			quiet = -1
+			time.Sleep(10 * time.Microsecond)
+		}
+	}
+}
+
+// busy reports whether goroutines of ours other than the first, which asks, run.
+func busy(stacks []byte) bool {
+	_, stacks, _ = bytes.Cut(stacks, between)
+	for len(stacks) > 0 {
+		var stack []byte
+		if stack, stacks, _ = bytes.Cut(stacks, between); bytes.Contains(stack, []byte("aerys")) && !waits(stack) {
+			return true
+		}
+	}
+	return false
+}
+
+var between = []byte("\n\n")
+
+// waits reports whether a goroutine waits for others, or for the kernel: a system
+// call of a loop's other than to wait does not take long.
+func waits(stack []byte) bool {
+	state, _, _ := bytes.Cut(stack, []byte("\n"))
+	switch {
+	case bytes.Contains(state, []byte("[run")):
+		return false
+	case bytes.Contains(state, []byte("[syscall")) && bytes.Contains(stack, []byte("aerys/internal/")):
+		return bytes.Contains(stack, []byte("syscall.EpollWait("))
+	}
+	return true
+}

@@ -1,0 +1,16 @@
+//go:build !unix
+
+package loop
+
+import "net"
+
+// raw is not offered here.
+type raw struct{}
+
+func (*raw) init(net.Conn) {}
+
+func (*raw) possible() bool { return false }
+
+func (*raw) read([]byte) (int, error) { return 0, ErrAgain }
+
+func (*raw) write([]byte) (int, error) { return 0, nil }

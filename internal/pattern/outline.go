@@ -1,0 +1,48 @@
+package pattern
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Outline returns a URL's decoded path with another byte for each slash that
+// was sent encoded and so belongs to its segment, or "" if there is none.
+func Outline(u *url.URL) string {
+	if u.RawPath == "" || !strings.Contains(u.RawPath, "%2F") && !strings.Contains(u.RawPath, "%2f") || !isRaw(u) {
+		return ""
+	}
+	outline, raw := []byte(u.Path), u.RawPath
+	for at := range outline {
+		length := 1
+		if raw[0] == '%' {
+			length = len("%2F")
+			if outline[at] == '/' {
+				outline[at] = '%'
+			}
+		}
+		raw = raw[length:]
+	}
+	return string(outline)
+}
+
+// isRaw reports whether RawPath is what the path was sent as, and not left from
+// another path. URL.EscapedPath makes more conditions: it forgets encoded
+// slashes where a byte was sent that should have been encoded.
+func isRaw(u *url.URL) bool {
+	path, err := url.PathUnescape(u.RawPath)
+	return err == nil && path == u.Path
+}
+
+// EscapedPath returns a URL's path encoded, with its encoded slashes.
+func EscapedPath(u *url.URL) string {
+	if escaped := u.EscapedPath(); u.RawPath == "" || u.RawPath == escaped || !isRaw(u) {
+		return escaped
+	}
+	segments := strings.Split(u.RawPath, "/")
+	for i, segment := range segments {
+		if decoded, err := url.PathUnescape(segment); err == nil {
+			segments[i] = url.PathEscape(decoded)
+		}
+	}
+	return strings.Join(segments, "/")
+}

@@ -1,0 +1,270 @@
+package pattern
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Tree is of all patterns that were added. It may be searched by many at once, as
+// long as nothing is added.
+type Tree struct {
+	root      node
+	variables int // that a pattern has at most
+}
+
+// node is a point in the tree, in which paths with the same beginning share a
+// way: first by literal, then by variable.
+type node struct {
+	literal   string // that leads here from the parent
+	initials  string // the first byte of each child's literal, no two the same
+	children  []*node
+	slash     *node       // that an encoded slash leads to
+	variables []*variable // in the order of trial
+	endpoints []Endpoint  // of the patterns that end here, one a method
+}
+
+// Endpoint is where a pattern ends.
+type Endpoint struct {
+	Method   string
+	Names    []string // of the variables on the way
+	Redirect bool     // to the same path without its final slash
+	Route    int      // what Add was told
+}
+
+// Search is one walk through the tree.
+type Search struct {
+	Method  string
+	Values  []string // of the variables on the way; at least Tree.Variables
+	Outline string   // see Outline
+
+	refused []*node // matched the path, but not the method
+}
+
+// Variables returns how many a pattern has at most.
+func (t *Tree) Variables() int { return t.variables }
+
+// Add enters a pattern for a method. If there is another that matches the same
+// it returns where that ends.
+func (t *Tree) Add(p *Pattern, method string, route int) (taken *Endpoint) {
+	for _, form := range p.forms() {
+		t.variables = max(t.variables, len(form.names))
+		end := t.root.addSteps(form.steps)
+		if taken := end.endpoint(method); taken != nil {
+			return taken
+		}
+		end.endpoints = append(end.endpoints, Endpoint{method, form.names, form.redirect, route})
+	}
+	return nil
+}
+
+// Find returns where a decoded path leads to, with its first values set, or nil.
+func (t *Tree) Find(path string, s *Search) *Endpoint { return t.root.find(path, 0, s) }
+
+// Allowed returns the methods of the patterns that matched the path, if none did
+// for its method, sorted: a HEAD is answered by GET, and OPTIONS always.
+func (s *Search) Allowed() (methods []string) {
+	for _, n := range s.refused {
+		methods = append(methods, http.MethodOptions)
+		for _, e := range n.endpoints {
+			if methods = append(methods, e.Method); e.Method == http.MethodGet {
+				methods = append(methods, http.MethodHead)
+			}
+		}
+	}
+	slices.Sort(methods)
+	return slices.Compact(methods)
+}
+
+// find returns where the rest of a path leads from n, which is behind so many
+// variables. Since a segment is never divided in two ways, no node is met
+// twice, whatever the path.
+func (n *node) find(path string, variables int, s *Search) *Endpoint {
+walk:
+	for {
+		if path == "" {
+			if found := s.endpoint(n); found != nil {
+				return found
+			}
+		} else if child := n.child(path, s); child != nil {
+			rest := path[len(child.literal):]
+			if len(n.variables) == 0 {
+				n, path = child, rest
+				continue
+			}
+			if found := child.find(rest, variables, s); found != nil {
+				return found
+			}
+		}
+		for i, v := range n.variables {
+			end := segmentEnd(path)
+			if s.Outline != "" {
+				end = s.outlinedEnd(path)
+			}
+			if v.any {
+				if end == 0 {
+					continue
+				}
+				s.Values[variables] = path[:end]
+			} else if !v.match(path[:end], s.Values[variables:]) {
+				continue
+			}
+			if i == len(n.variables)-1 {
+				n, path, variables = &v.next, path[end:], variables+len(v.groups)
+				continue walk
+			}
+			if found := v.next.find(path[end:], variables+len(v.groups), s); found != nil {
+				return found
+			}
+		}
+		return nil
+	}
+}
+
+func segmentEnd(path string) int {
+	for i := 0; i < len(path); i++ {
+		if path[i] == '/' {
+			return i
+		}
+	}
+	return len(path)
+}
+
+// outlineOf returns the outline of the rest of a path.
+func (s *Search) outlineOf(path string) string { return s.Outline[len(s.Outline)-len(path):] }
+
+// outlinedEnd is segmentEnd for a path whose outline differs.
+func (s *Search) outlinedEnd(path string) int {
+	if end := strings.IndexByte(s.outlineOf(path), '/'); end >= 0 {
+		return end
+	}
+	return len(path)
+}
+
+// child returns the child whose literal path begins with, or nil.
+func (n *node) child(path string, s *Search) *node {
+	if s.Outline != "" {
+		return s.outlined(n, path)
+	}
+	first := path[0]
+	for i := range len(n.initials) {
+		if n.initials[i] == first {
+			child := n.children[i]
+			// The commonest literal is a slash.
+			if len(child.literal) == 1 || strings.HasPrefix(path, child.literal) {
+				return child
+			}
+			return nil
+		}
+	}
+	return nil
+}
+
+// outlined is n.child for a path whose outline differs: a literal is in both,
+// but for an encoded slash.
+func (s *Search) outlined(n *node, path string) *node {
+	outline := s.outlineOf(path)
+	if path[0] != outline[0] {
+		return n.slash
+	}
+	if i := strings.IndexByte(n.initials, path[0]); i >= 0 {
+		if child := n.children[i]; strings.HasPrefix(path, child.literal) && strings.HasPrefix(outline, child.literal) {
+			return child
+		}
+	}
+	return nil
+}
+
+// endpoint returns the endpoint of n for the method, or notes that there is none.
+func (s *Search) endpoint(n *node) *Endpoint {
+	if len(n.endpoints) == 0 {
+		return nil
+	}
+	found := n.endpoint(s.Method)
+	if found == nil && s.Method == http.MethodHead {
+		found = n.endpoint(http.MethodGet)
+	}
+	if found == nil {
+		s.refused = append(s.refused, n)
+	}
+	return found
+}
+
+func (n *node) endpoint(method string) *Endpoint {
+	for i := range n.endpoints {
+		if n.endpoints[i].Method == method {
+			return &n.endpoints[i]
+		}
+	}
+	return nil
+}
+
+// addSteps makes the way for steps, as far as it does not exist, and returns
+// its end.
+func (n *node) addSteps(steps []step) *node {
+	for _, step := range steps {
+		switch {
+		case step.variable != nil:
+			n = n.addVariable(step.variable)
+		case step.literal == encodedSlash:
+			n = n.addSlash()
+		default:
+			n = n.addLiteral(step.literal)
+		}
+	}
+	return n
+}
+
+func (n *node) addLiteral(text string) *node {
+	for text != "" {
+		i := strings.IndexByte(n.initials, text[0])
+		if i < 0 {
+			n.initials += text[:1]
+			n.children = append(n.children, &node{literal: text})
+			return n.children[len(n.children)-1]
+		}
+		n.children[i] = n.children[i].split(commonPrefix(n.children[i].literal, text))
+		n = n.children[i]
+		text = text[len(n.literal):]
+	}
+	return n
+}
+
+func (n *node) addSlash() *node {
+	if n.slash == nil {
+		n.slash = &node{literal: "/"}
+	}
+	return n.slash
+}
+
+// split returns n with a literal cut to length, followed by the rest of n.
+func (n *node) split(length int) *node {
+	if length == len(n.literal) {
+		return n
+	}
+	head := &node{literal: n.literal[:length], initials: n.literal[length : length+1], children: []*node{n}}
+	n.literal = n.literal[length:]
+	return head
+}
+
+func commonPrefix(a, b string) int {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	return i
+}
+
+func (n *node) addVariable(added *variable) *node {
+	place := len(n.variables)
+	for i, v := range n.variables {
+		if v.key == added.key {
+			return &v.next
+		}
+		if place == len(n.variables) && added.precedes(v) {
+			place = i
+		}
+	}
+	n.variables = slices.Insert(n.variables, place, added)
+	return &added.next
+}
