@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"errors"
 	"io"
 	"math"
 
@@ -167,7 +166,7 @@ func (t *turn) controlAhead(h frame.Header, masked []byte, size int) bool {
 	a := &t.in.ahead
 	payload := append(make([]byte, 0, frame.MaxControlPayload), masked...)
 	switch err := t.control(h, payload); {
-	case errors.Is(err, errPeerClose):
+	case err == errPeerClose:
 		a.end = err
 		size = len(a.waiting()) - int(a.next) // RFC 6455 §5.5.1: what follows is discarded
 	case err != nil:

@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"errors"
 	"sync"
 
 	"aerys/ws/frame"
@@ -179,15 +178,14 @@ func (t *turn) count(n int) {
 func (t *turn) parse() error {
 	for {
 		piece, ok, err := t.next()
-		if errors.Is(err, errPaused) {
+		switch {
+		case err == errPaused:
 			t.in.ahead.putBack(t.rest)
 			t.rest = nil
 			return err
-		}
-		if err != nil {
+		case err != nil:
 			return t.failed(err)
-		}
-		if !ok {
+		case !ok:
 			return nil
 		}
 		if err := t.arrived(piece); err != nil {

@@ -1,8 +1,6 @@
 package ws
 
 import (
-	"errors"
-
 	"aerys/internal/loop"
 	"aerys/ws/frame"
 )
@@ -83,7 +81,7 @@ func (t *turn) waitForPiece() (piece []byte, err error) {
 		switch {
 		case ok && err == nil:
 			return piece, nil
-		case errors.Is(err, errPaused):
+		case err == errPaused:
 			t.pause()
 		case err != nil:
 			t.failed(err)

@@ -11,15 +11,16 @@ import (
 
 // poller is an epoll instance and the goroutines that take turns at it.
 type poller struct {
-	loop    *Loop
-	epoll   *os.File
-	raw     syscall.RawConn
-	fd      int
-	worker  func()               // work, bound once
-	look    func(uintptr) bool   // poll, bound once
-	events  []syscall.EpollEvent // of who waits
-	found   int                  // of events
-	yielded time.Duration        // when who waits last went through the scheduler
+	loop     *Loop
+	epoll    *os.File
+	raw      syscall.RawConn
+	fd       int
+	worker   func()               // work, bound once
+	look     func(uintptr) bool   // poll, bound once
+	events   []syscall.EpollEvent // of who waits
+	found    int                  // of events
+	runnable []*socket            // of those
+	yielded  time.Duration        // when who waits last went through the scheduler
 
 	mu      sync.Mutex // guards all below
 	queue   []*socket  // to be run, the first at head
@@ -190,11 +191,8 @@ func (p *poller) wait() {
 	p.waiting, p.stopped = false, p.stopped || failed
 	p.queue = slices.Delete(p.queue, 0, p.head) // it may never run empty
 	p.head = 0
-	for _, event := range runnable {
-		if s := p.find(event); s != nil {
-			p.queue = append(p.queue, s)
-		}
-	}
+	p.queue = append(p.queue, runnable...)
+	clear(runnable)
 	p.round = len(p.queue)
 }
 
@@ -224,15 +222,16 @@ func (p *poller) poll(uintptr) bool {
 
 // dispatch notes events at their connections, and returns those whose
 // connections are to be run. Listeners are accepted from at once.
-func (p *poller) dispatch() []syscall.EpollEvent {
-	runnable := p.events[:0]
+func (p *poller) dispatch() []*socket {
+	runnable := p.runnable[:0]
 	for _, event := range p.events[:p.found] {
 		if event.Pad == listenerEvent {
 			p.loop.engine.accept(event.Fd)
 		} else if s := p.find(event); s != nil && s.notify(event.Events) {
-			runnable = append(runnable, event)
+			runnable = append(runnable, s)
 		}
 	}
+	p.runnable = runnable
 	return runnable
 }
 

@@ -73,7 +73,7 @@ func (s *stream) serve() {
 	for err == nil {
 		s.begin()
 		switch err = s.Owner().Serve(&s.Conn); {
-		case errors.Is(err, ErrYield):
+		case err == ErrYield:
 			err = nil
 		case err != nil && err != ErrAgain && err != ErrPause:
 		case s.settle(err == ErrPause):

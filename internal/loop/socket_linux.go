@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -137,7 +136,7 @@ func (s *socket) run() (again bool) {
 		setBits(&s.state, 0, more|resumed)
 		err := s.serve()
 		switch {
-		case errors.Is(err, ErrYield):
+		case err == ErrYield:
 			return true
 		case err == ErrPause:
 			if s.settle(more | resumed) {
@@ -176,7 +175,7 @@ func (s *socket) serve() error {
 			return err
 		}
 	}
-	err := s.Owner().Serve(&s.Conn)
+	err := s.owner.Serve(&s.Conn) // which alone changes it
 	if t != nil && err == ErrAgain && t.holdsBack() {
 		setBits(&s.state, resumed, 0)
 	}
