@@ -170,8 +170,8 @@ type site struct {
 	handler     Handler
 	methods     []string
 	allow       string
-	tls         *tls.Config  // nil without Encrypt
-	certificate *certificate // nil without its files
+	tls         *tls.Config         // nil without Encrypt
+	certificate *listen.Certificate // nil without its files
 	traffic     traffic
 }
 

@@ -2,6 +2,7 @@ package aerys
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -178,4 +179,127 @@ func (l *listener) choose(r *http.Request) *site {
 		return l.service.misdirected // the connection was opened under the rules of another host
 	}
 	return s
+}
+
+// encryption is what Host.Encrypt was given.
+type encryption struct {
+	certFile, keyFile string // "" if config has all certificates
+	config            *tls.Config
+}
+
+func newEncryption(certFile, keyFile string, config []*tls.Config) (*encryption, error) {
+	e := &encryption{certFile: certFile, keyFile: or(keyFile, certFile), config: new(tls.Config)}
+	if len(config) > 1 {
+		return nil, errors.New("want at most one tls.Config")
+	}
+	if len(config) > 0 && config[0] != nil {
+		e.config = config[0].Clone()
+	}
+	switch {
+	case certFile != "":
+	case keyFile != "":
+		return nil, errors.New("want the file with the certificate that the key is for")
+	case !hasCertificate(e.config) && e.config.GetConfigForClient == nil:
+		return nil, errors.New("want a certificate file, or a tls.Config with GetCertificate, Certificates or GetConfigForClient")
+	}
+	return e, nil
+}
+
+func hasCertificate(c *tls.Config) bool { return len(c.Certificates) > 0 || c.GetCertificate != nil }
+
+// encrypt reads the site's certificate, if it is to have one.
+func (s *site) encrypt() error {
+	e := s.host.encryption
+	if e == nil {
+		return nil
+	}
+	s.tls = s.rules(e.config)
+	if e.certFile == "" {
+		return nil
+	}
+	var err error
+	if s.certificate, err = listen.ReadCertificate(e.certFile, e.keyFile, e.config, s.options.Logger.With("host", s.host.String())); err != nil {
+		return fmt.Errorf("cannot use its certificate: %w", err)
+	}
+	s.tls.Certificates, s.tls.GetCertificate = nil, s.certificate.Get
+	return nil
+}
+
+// rules returns a copy of a config as the site's connections need it.
+func (s *site) rules(config *tls.Config) *tls.Config {
+	rules := config.Clone()
+	if !slices.Contains(rules.NextProtos, "h2") && !slices.Contains(rules.NextProtos, "http/1.1") {
+		rules.NextProtos = append(slices.Clip(rules.NextProtos), "h2", "http/1.1")
+	}
+	s.bindTickets(rules, config)
+	return rules
+}
+
+// bindTickets makes session tickets good for this site alone. A client that
+// comes with one is not verified again, but crypto/tls takes those of all hosts
+// of a listener, and of all configs with the same keys. The keys are those of
+// config, which have Go's rotation unless the caller has set them.
+func (s *site) bindTickets(rules, config *tls.Config) {
+	wrap, unwrap := config.WrapSession, config.UnwrapSession
+	if wrap == nil {
+		wrap = config.EncryptTicket
+	}
+	if unwrap == nil {
+		unwrap = config.DecryptTicket
+	}
+	mark := fmt.Appendf(nil, "aerys host %v on %v", s.host, s.host.exposedOn())
+	rules.WrapSession = func(state tls.ConnectionState, session *tls.SessionState) ([]byte, error) {
+		session.Extra = append(session.Extra, mark)
+		return wrap(state, session)
+	}
+	rules.UnwrapSession = func(ticket []byte, state tls.ConnectionState) (*tls.SessionState, error) {
+		session, err := unwrap(ticket, state)
+		if session == nil || !slices.ContainsFunc(session.Extra, func(extra []byte) bool { return string(extra) == string(mark) }) {
+			return nil, err
+		}
+		return session, err
+	}
+}
+
+// verifies reports whether the site may refuse a client by what it shows in
+// the handshake.
+func (s *site) verifies() bool {
+	c := s.tls
+	return c != nil && (c.ClientAuth != tls.NoClientCert || c.VerifyPeerCertificate != nil || c.VerifyConnection != nil ||
+		c.GetConfigForClient != nil)
+}
+
+// bySNI returns the site whose TLS rules hold for a server name.
+func (l *listener) bySNI(name string) *site {
+	if s := l.site(name); s != nil {
+		return s
+	}
+	return l.sites[0]
+}
+
+// tlsConfig lets the server name in the client's hello pick the host.
+func (l *listener) tlsConfig() *tls.Config {
+	return &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		return l.bySNI(hello.ServerName).configFor(hello)
+	}}
+}
+
+// configFor returns the rules for a client: the site's, or what the caller's
+// GetConfigForClient makes of them.
+func (s *site) configFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	if s.tls.GetConfigForClient == nil {
+		return s.tls, nil
+	}
+	config, err := s.tls.GetConfigForClient(hello)
+	switch {
+	case err != nil:
+		return nil, err
+	case config == nil:
+		return s.tls, nil
+	}
+	rules := s.rules(config)
+	if s.certificate != nil && !hasCertificate(rules) {
+		rules.GetCertificate = s.certificate.Get
+	}
+	return rules, nil
 }

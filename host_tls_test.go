@@ -148,51 +148,6 @@ func TestClientCertificateIsNotPassedByAnotherName(t *testing.T) {
 	}
 }
 
-func TestCertificateFollowsItsFile(t *testing.T) {
-	dir := t.TempDir()
-	certFile, keyFile := writeCertificate(t, dir, "old.example")
-	log := new(safeBuffer)
-	s := &site{host: new(Host).Encrypt(certFile, keyFile), options: &Options{Logger: textLogger(log)}}
-	if err := s.encrypt(); err != nil {
-		t.Fatal(err)
-	}
-	name := func(c *certificate) string {
-		pair, _ := c.get(nil)
-		return pair.Leaf.Subject.CommonName
-	}
-	c := &certificate{encryption: s.host.encryption, site: s}
-	if err := c.load(); err != nil {
-		t.Fatal(err)
-	}
-	newCert, newKey := writeCertificate(t, dir, "new.example")
-	later := func() { c.checked = c.checked.Add(-time.Second) }
-	name(c) // looks at the files
-
-	replaceFile(t, certFile, []byte("broken"))
-	later()
-	if n := name(c); n != "old.example" || strings.Count(log.String(), "keeping the old certificate") != 1 {
-		t.Errorf("broken file: %q, log %s", n, log)
-	}
-	later()
-	if name(c); strings.Count(log.String(), "keeping the old certificate") != 1 {
-		t.Errorf("the same broken file was logged again: %s", log)
-	}
-	os.Rename(newCert, certFile)
-	os.Rename(newKey, keyFile)
-	if n := name(c); n != "old.example" {
-		t.Errorf("within the second: %q", n)
-	}
-	later()
-	if n := name(c); n != "new.example" || !strings.Contains(log.String(), "new certificate") {
-		t.Errorf("new files: %q, log %s", n, log)
-	}
-	os.Remove(keyFile)
-	later()
-	if n := name(c); n != "new.example" || strings.Count(log.String(), "keeping the old certificate") != 2 {
-		t.Errorf("missing key: %q, log %s", n, log)
-	}
-}
-
 func TestCertificateIsReplacedWhileServing(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := writeCertificate(t, dir, "old.example")

@@ -21,18 +21,19 @@ import (
 // Nobody imports anything else but the standard library, and example programs
 // import what they like of both.
 var imports = map[string][]string{
-	".":                      {"aerys/internal/compress", "aerys/internal/field", "aerys/internal/form", "aerys/internal/http1", "aerys/internal/listen", "aerys/internal/loop", "aerys/internal/pattern"},
+	".":                      {"aerys/internal/compress", "aerys/internal/field", "aerys/internal/form", "aerys/internal/http1", "aerys/internal/listen", "aerys/internal/loop", "aerys/internal/page", "aerys/internal/pattern"},
 	"internal/loop":          nil,
 	"internal/loop/looptest": {"aerys/internal/loop"}, // of tests
 	"internal/compress":      {"aerys/internal/field"},
 	"internal/listen":        nil,
 	"internal/form":          nil,
+	"internal/page":          nil,
 	"internal/field":         nil,
 	"internal/pattern":       nil,
 	"internal/http1":         {"aerys/internal/loop"},
 	"ws/frame":               nil,
 	"ws":                     {"aerys", "aerys/internal/field", "aerys/internal/loop", "aerys/ws/frame"},
-	"static":                 {"aerys", "aerys/internal/field"},
+	"static":                 {"aerys", "aerys/internal/field", "aerys/internal/page"},
 }
 
 func TestImports(t *testing.T) {
@@ -145,7 +146,7 @@ func TestTopLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := regexp.MustCompile(`^(\..*|(doc|(router|host|request|response)(_[a-z_]+)?)\.go|.*_test\.go|go\.mod|README\.md|LICENSE|` +
+	known := regexp.MustCompile(`^(\..*|(doc|middleware|(router|host|request|response)(_[a-z_]+)?)\.go|.*_test\.go|go\.mod|README\.md|LICENSE|` +
 		`ws|static|example|internal|vendor|.*\.(out|test|prof))$`)
 	for _, entry := range entries {
 		if !known.MatchString(entry.Name()) {

@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"net/http"
+	"slices"
 	"sync/atomic"
+
+	"aerys/internal/form"
 )
 
 // ErrBodyTooLarge is what reading a request's body fails with beyond a limit,
@@ -103,3 +107,181 @@ func (b *limitedBody) refuse(option string, limit int64) error {
 
 // refused reports whether the body was over a limit.
 func (b *limitedBody) refused() bool { return b != nil && b.failure.Load() != nil }
+
+// ErrNotForm is what ParseBody and Fields fail with when the Content-Type is
+// neither application/x-www-form-urlencoded nor multipart/form-data.
+var ErrNotForm = errors.New("aerys: the request's body is no form: read it with Body")
+
+// Field is one field of a form, the value of which is read from it. It is valid
+// until the next one is asked for.
+type Field struct {
+	Name     string
+	Filename string // as the client named it, without directories; "" when it is no file
+	MIMEType string // as the client says; text/plain when it does not
+	value    io.Reader
+	body     *limitedBody
+	limit    int64
+	read     int64
+}
+
+// Limit bounds the field's value, in bytes: reading more of it fails with
+// ErrBodyTooLarge. Negative is no limit.
+func (f *Field) Limit(max int64) *Field {
+	if max < 0 {
+		max = math.MaxInt64
+	}
+	f.limit = max
+	return f
+}
+
+// Read implements io.Reader.
+func (f *Field) Read(p []byte) (int, error) {
+	n, err := f.value.Read(p)
+	f.read += int64(n)
+	if f.read > f.limit {
+		return 0, f.body.refuse("Field.Limit", f.limit)
+	}
+	return n, err
+}
+
+// Fields returns the fields of a form as they arrive, for uploads that are not
+// to be held in memory: no field is read ahead, and what the caller leaves of
+// one is skipped. The body as a whole is limited as by [Request.Body], their
+// number by Options.MaxInputVars and their names by Options.MaxFieldLen. After
+// an error nothing follows.
+//
+//	for field, err := range req.Fields(10 << 30) {
+//		if err != nil {
+//			return err
+//		}
+//		…
+//	}
+func (r *Request) Fields(max ...int64) iter.Seq2[*Field, error] {
+	return func(yield func(*Field, error) bool) {
+		read := form.Fields(r.Header.Get("Content-Type"), r.Body(max...), r.options.MaxFieldLen)
+		if read == nil {
+			yield(nil, ErrNotForm)
+			return
+		}
+		for count := 1; ; count++ {
+			field, err := read()
+			if err == io.EOF {
+				return
+			}
+			if err == nil {
+				err = r.checkFieldLimits(field.Name, count)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			next := &Field{Name: field.Name, Filename: field.Filename, MIMEType: field.MIMEType, value: field.Value, body: r.input}
+			if !yield(next.Limit(-1), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (r *Request) checkFieldLimits(name string, count int) error {
+	switch {
+	case count > r.options.MaxInputVars:
+		return r.input.refuse("MaxInputVars", int64(r.options.MaxInputVars))
+	case len(name) > r.options.MaxFieldLen:
+		return r.input.refuse("MaxFieldLen", int64(r.options.MaxFieldLen))
+	}
+	return nil
+}
+
+// ParsedBody is a form that was sent, held in memory. It may be kept, and read
+// from many goroutines.
+type ParsedBody struct {
+	names  []string
+	fields map[string][]File
+}
+
+// File is an uploaded file.
+type File struct {
+	Filename string // as the client named it, without directories
+	MIMEType string // as the client says: not to be trusted
+	Content  []byte
+}
+
+// ParseBody reads a form: application/x-www-form-urlencoded or
+// multipart/form-data, the latter with files. Its size is limited as by
+// [Request.Body], the number of fields by Options.MaxInputVars and their names
+// by Options.MaxFieldLen: an error is then an ErrBodyTooLarge. Any other type
+// is ErrNotForm. What was parsed once, or failed, is returned again. For what is
+// not to be held in memory, see [Request.Fields].
+func (r *Request) ParseBody(max ...int64) (*ParsedBody, error) {
+	r.mu.Lock()
+	form, err := r.form, r.formErr
+	r.mu.Unlock()
+	if form != nil || err != nil {
+		return form, err
+	}
+	form, err = r.parse(max)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.form, r.formErr = form, err
+	return form, err
+}
+
+func (r *Request) parse(max []int64) (*ParsedBody, error) {
+	form := &ParsedBody{fields: make(map[string][]File)}
+	for field, err := range r.Fields(max...) {
+		if err != nil {
+			return nil, err
+		}
+		content, err := io.ReadAll(field)
+		if err != nil {
+			return nil, err
+		}
+		form.add(field.Name, File{field.Filename, field.MIMEType, content})
+	}
+	return form, nil
+}
+
+func (b *ParsedBody) add(name string, file File) {
+	if _, ok := b.fields[name]; !ok {
+		b.names = append(b.names, name)
+	}
+	b.fields[name] = append(b.fields[name], file)
+}
+
+// Get returns the first value of a field, or "". A file's is its content.
+func (b *ParsedBody) Get(name string) string {
+	if values := b.fields[name]; len(values) > 0 {
+		return string(values[0].Content)
+	}
+	return ""
+}
+
+// All returns all values of a field, in order.
+func (b *ParsedBody) All(name string) (values []string) {
+	for _, file := range b.fields[name] {
+		values = append(values, string(file.Content))
+	}
+	return values
+}
+
+// Names returns the names of the fields in the order of their first values.
+func (b *ParsedBody) Names() []string { return slices.Clone(b.names) }
+
+// File returns the first file of a field; ok is false when there is none.
+func (b *ParsedBody) File(name string) (file File, ok bool) {
+	if files := b.Files(name); len(files) > 0 {
+		return files[0], true
+	}
+	return File{}, false
+}
+
+// Files returns all files of a field, as <input type=file multiple> sends them.
+func (b *ParsedBody) Files(name string) (files []File) {
+	for _, file := range b.fields[name] {
+		if file.Filename != "" {
+			files = append(files, file)
+		}
+	}
+	return files
+}

@@ -3,16 +3,20 @@ package aerys
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"aerys/internal/field"
 	"aerys/internal/http1"
 	"aerys/internal/loop"
+	"aerys/internal/page"
 )
 
 // outlet is the last step of a Response to the ResponseWriter that it was made
@@ -310,4 +314,91 @@ func (o *outlet) control(call func(*http.ResponseController) error) error {
 	}
 	defer o.mu.Unlock()
 	return call(http.NewResponseController(o.writer))
+}
+
+// finish completes what the actions left: a started response is ended, a status
+// that was set is sent with an empty body, a body that was too large is
+// answered with 413, and all else with 404.
+func (x *exchange) finish() {
+	r := &x.response
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.state == Ended:
+	case r.state != None || r.status != 0 || r.fault != nil:
+		r.end("")
+	case x.request.input.refused():
+		r.sendPage(http.StatusRequestEntityTooLarge, "")
+	default:
+		r.sendPage(http.StatusNotFound, "")
+	}
+	if r.streamed || r.trailers {
+		r.out.sendTrailers()
+	}
+}
+
+// close makes the response one that is over, and whose writer is another's.
+func (x *exchange) close() {
+	r := &x.response
+	r.mu.Lock()
+	r.over, r.state = true, Ended
+	r.body, r.filters, r.stages, r.sink = nil, nil, nil, nil
+	r.mu.Unlock()
+	r.out.shut()
+}
+
+// fail answers 500 for a panic, which it shows in debug mode. It reports false
+// when some of the response is on the wire: the connection is then to be
+// aborted, so that the client does not take it for complete.
+func (x *exchange) fail(cause any, stack []byte) bool {
+	r := &x.response
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.handshake {
+		r.handshake, r.state = false, Started
+	}
+	if r.state == Started || r.state == None {
+		r.sendPage(http.StatusInternalServerError, fmt.Sprintf("%v\n\n%s", cause, stack))
+	}
+	return r.state == Ended
+}
+
+// page sends a page about status in the place of whatever was held back.
+func (r *Response) page(status int) {
+	if r.enter() {
+		defer r.leave()
+		r.sendPage(status, "")
+	}
+}
+
+// sendPage is page with detail in debug mode.
+func (r *Response) sendPage(status int, detail string) {
+	if !r.options().Debug {
+		detail = ""
+	}
+	dropRepresentation(r.out.header)
+	r.out.hold(nil)
+	r.body, r.filters, r.stages, r.fault = nil, nil, nil, nil
+	r.status = status
+	r.out.header["Content-Type"] = r.values(page.Type)
+	r.complete(page.Error(status, detail))
+}
+
+// dropRepresentation deletes the fields that describe a body other than the one
+// that is sent, and those that cannot be sent.
+func dropRepresentation(header http.Header) {
+	for name, values := range header {
+		switch name {
+		case "Etag", "Last-Modified", "Cache-Control", "Expires", "Accept-Ranges", "Trailer":
+			delete(header, name)
+		}
+		if strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") || !field.IsToken(name) {
+			delete(header, name)
+		}
+		for _, value := range values {
+			if !field.ValidValue(value) {
+				delete(header, name)
+			}
+		}
+	}
 }

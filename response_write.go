@@ -9,8 +9,10 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"aerys/internal/compress"
+	"aerys/internal/loop"
 )
 
 // computed is up to where net/http finds the Content-Length of a complete
@@ -348,4 +350,104 @@ func closeAll(stages []io.WriteCloser) (err error) {
 		}
 	}
 	return err
+}
+
+// ReadFrom writes what source has to the body. On Linux an *os.File, or an
+// *io.SectionReader of one, whose file may be shared by many responses, is sent
+// by the kernel, unless it is filtered or compressed: if its Content-Length is
+// set, or it exceeds OutputBufferSize. The file may be closed meanwhile; what was
+// not sent yet is an error then. Of an *io.LimitedReader of such a section, the
+// end may leave with what is written next.
+func (r *Response) ReadFrom(source io.Reader) (n int64, err error) {
+	writer := struct{ io.Writer }{r}
+	excess, err := r.readsAhead()
+	if err != nil {
+		return 0, err
+	}
+	part, ok := loop.PartOf(source)
+	if ok && excess > 0 {
+		if n, err = io.Copy(writer, io.LimitReader(source, excess)); err != nil || n < excess {
+			return n, err
+		}
+		part, ok = loop.PartOf(source)
+	}
+	if !ok || !r.sendsFiles() {
+		rest, err := io.Copy(writer, source)
+		return n + rest, err
+	}
+	rest, err := r.out.sendFile(&part)
+	loop.Advance(source, rest)
+	if err != nil && r.enter() {
+		defer r.leave()
+		r.note(err)
+	}
+	return n + rest, err
+}
+
+// readsAhead starts the response, and tells how much of a file is to be held
+// back before the rest is streamed. The header is sent if that is nothing.
+func (r *Response) readsAhead() (excess int64, err error) {
+	if !r.enter() {
+		return 0, ErrEnded
+	}
+	defer r.leave()
+	if err := r.admit(0); err != nil || r.state != Started || r.handshake || !bodyAllowed(r.status) {
+		return 0, err
+	}
+	if r.out.header["Content-Length"] == nil {
+		return int64(r.options().OutputBufferSize - len(r.body) + 1), nil
+	}
+	return 0, r.stream()
+}
+
+// sendsFiles reports whether files need not be read for the body.
+func (r *Response) sendsFiles() bool {
+	if !r.enter() {
+		return false
+	}
+	defer r.leave()
+	return r.state == Streaming && r.sink == io.Writer(&r.out) && bodyAllowed(r.status)
+}
+
+const (
+	// pieceSize is how much of a response over HTTP/2 a client has to take in
+	// time, at once.
+	pieceSize = 64 << 10
+	// streamBuffer is how much net/http keeps of what is written to a stream.
+	streamBuffer = 4 << 10
+)
+
+// pace has net/http end a stream of HTTP/2 whose client takes nothing for a
+// while: its window may be closed though it answers pings. The deadline is
+// there only for what is being written, for the next piece may be long in coming.
+type pace struct {
+	while   time.Duration // 0 where a handler decides itself, and over HTTP/1
+	until   time.Duration // the deadline, since epoch; 0 is none
+	pending int           // bytes that net/http may still have to write
+	depth   int           // of what is being gathered
+}
+
+// begin readies the stream for a write.
+func (p *pace) begin(w http.ResponseWriter, size int) {
+	p.pending = min(p.pending+size, streamBuffer+1)
+	if p.pending > streamBuffer {
+		p.expect(w)
+	}
+}
+
+// expect sets the deadline to twice the while, if less than half of it is left.
+func (p *pace) expect(w http.ResponseWriter) {
+	now := time.Since(epoch)
+	if p.while > 0 && p.until-now < p.while {
+		p.until = now + 2*p.while
+		http.NewResponseController(w).SetWriteDeadline(epoch.Add(p.until))
+	}
+}
+
+// rest takes the deadline away, if nothing follows at once.
+func (p *pace) rest(w http.ResponseWriter) {
+	if p.while > 0 && p.until > 0 && p.depth <= 0 {
+		p.until = 0
+		http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	}
 }

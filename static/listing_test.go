@@ -65,14 +65,3 @@ func TestListingBounds(t *testing.T) {
 		t.Errorf("an empty directory: %s", got.body)
 	}
 }
-
-func TestReadable(t *testing.T) {
-	for size, want := range map[int64]string{
-		0: "0 B", 999: "999 B", 1000: "1.0 kB", 9949: "9.9 kB", 9950: "10 kB", 999_499: "999 kB", 999_500: "1.0 MB",
-		1_234_567_890: "1.2 GB", 1 << 62: "4.6 EB",
-	} {
-		if got := readable(size); got != want {
-			t.Errorf("readable(%d) = %q, want %q", size, got, want)
-		}
-	}
-}
