@@ -27,6 +27,8 @@ type connections struct {
 	refused        atomic.Int64
 	warned         atomic.Int64 // Unix time of the last warning
 
+	whole, slim held // how connections are counted: those of HTTP, and those that need no file
+
 	mu    sync.Mutex
 	perIP map[netip.Prefix]int // nil without ConnectionsPerIP
 }
@@ -36,6 +38,7 @@ func newConnections(options *Options) *connections {
 	if c.limit == 0 {
 		c.limit, c.each = connectionFiles(listen.OpenFiles()), filesEach
 	}
+	c.whole, c.slim = held{c, c.each}, held{c, 1}
 	if options.ConnectionsPerIP > 0 {
 		c.perIP = make(map[netip.Prefix]int)
 	}
@@ -65,20 +68,47 @@ func (c *connections) room(weight int64) bool {
 	return false
 }
 
-// connection is a client connection as it is counted, until it is over.
-type connection struct {
-	all      *connections
-	network  *netip.Prefix // counted in perIP, if not nil
-	requests atomic.Int32  // over HTTP/2
-	lent     atomic.Bool   // to a request over HTTP/2: the file that is kept for the connection
-	upgraded atomic.Bool
-	left     atomic.Bool
+// held is what a connection takes of the limits, until it is over. All that take
+// the same share it.
+type held struct {
+	all    *connections
+	weight int64
+}
+
+// Upgraded tells that the connection is no longer one of HTTP: it needs no file.
+func (h *held) Upgraded() http1.Counted {
+	h.all.weight.Add(1 - h.weight)
+	return &h.all.slim
+}
+
+// Over takes the connection out of the count.
+func (h *held) Over() {
+	h.all.open.Add(-1)
+	h.all.weight.Add(-h.weight)
+}
+
+// neighbour is a connection that is counted for the network that it comes from,
+// too.
+type neighbour struct {
+	http1.Counted
+	all     *connections
+	network netip.Prefix
+}
+
+func (n *neighbour) Upgraded() http1.Counted {
+	n.Counted = n.Counted.Upgraded()
+	return n
+}
+
+func (n *neighbour) Over() {
+	n.Counted.Over()
+	n.all.leaveNetwork(n.network)
 }
 
 // enter counts a new connection. Where there is no room, those that are idle for
 // the longest time give way; if there are none, the new one is refused: it
 // returns nil.
-func (c *connections) enter(conn *loop.Conn) *connection {
+func (c *connections) enter(conn *loop.Conn) http1.Counted {
 	if !c.room(c.each) {
 		if !http1.EndIdlest(conn.Loop()) {
 			c.refuse(conn, "MaxConnections", c.limit/c.each)
@@ -86,14 +116,15 @@ func (c *connections) enter(conn *loop.Conn) *connection {
 		}
 		c.weight.Add(c.each) // what was ended is over in a moment
 	}
-	entered := &connection{all: c}
+	var entered http1.Counted = &c.whole
 	if remote := conn.RemoteAddr(); c.perIP != nil && remote.IsValid() {
 		network := clientNetwork(remote.Addr())
-		if entered.network = &network; !c.enterNetwork(network) {
+		if !c.enterNetwork(network) {
 			c.weight.Add(-c.each)
 			c.refuse(conn, "ConnectionsPerIP", int64(c.options.ConnectionsPerIP))
 			return nil
 		}
+		entered = &neighbour{entered, c, network}
 	}
 	c.open.Add(1)
 	c.accepted.Add(1)
@@ -141,39 +172,24 @@ func (c *connections) refuse(conn *loop.Conn, option string, limit int64) {
 	}
 }
 
-// Upgraded notes that the connection is no longer one of HTTP: it needs no file.
-func (c *connection) Upgraded() {
-	if !c.upgraded.Swap(true) {
-		c.all.weight.Add(1 - c.all.each)
-	}
-}
-
-// Over takes the connection out of the count, once.
-func (c *connection) Over() {
-	if c.left.Swap(true) {
-		return
-	}
-	c.all.open.Add(-1)
-	if weight := c.all.each; c.upgraded.Load() {
-		c.all.weight.Add(-1)
-	} else {
-		c.all.weight.Add(-weight)
-	}
-	if c.network != nil {
-		c.all.leaveNetwork(*c.network)
-	}
+// multiplexed is a connection that speaks HTTP/2.
+type multiplexed struct {
+	http1.Counted
+	all      *connections
+	requests atomic.Int32
+	lent     atomic.Bool // to a request: the file that is kept for the connection
 }
 
 // beginStream takes a request over HTTP/2 into the count, if there is room for
 // the file that it may be sent: that which is kept for the connection, or more.
-func (c *connection) beginStream() (weight int64, ok bool) {
+func (c *multiplexed) beginStream() (weight int64, ok bool) {
 	if c.all.each == 1 || c.lent.CompareAndSwap(false, true) {
 		return 0, true
 	}
 	return 1, c.all.room(1)
 }
 
-func (c *connection) endStream(weight int64) {
+func (c *multiplexed) endStream(weight int64) {
 	if weight == 0 {
 		c.lent.Store(false)
 	}
@@ -182,7 +198,7 @@ func (c *connection) endStream(weight int64) {
 
 // countRequest reports whether a request over HTTP/2 is to be the connection's
 // last.
-func (c *connection) countRequest() bool {
+func (c *multiplexed) countRequest() bool {
 	n, limit := c.requests.Add(1), c.all.options.MaxRequestsPerConnection
 	return limit > 0 && int(n) >= limit
 }
@@ -197,7 +213,7 @@ type protocols struct {
 
 func newProtocols(l *listener, options *Options) protocols {
 	log := slog.NewLogLogger(options.Logger.Handler(), slog.LevelWarn)
-	p := protocols{queue: newQueue(l.bound.Addr())}
+	p := protocols{queue: newQueue(l.bound.Addr(), l.service.connections)}
 	p.http2 = newHTTP2Server(l, p.queue, options)
 	p.http2.ErrorLog = log
 	p.http1 = &http1.Server{
@@ -260,18 +276,21 @@ type queue struct {
 	done  chan struct{}
 	once  sync.Once
 
-	mu      sync.Mutex
-	counted map[net.Conn]*connection
+	connections *connections
+
+	mu    sync.Mutex
+	added map[net.Conn]*multiplexed
 }
 
-func newQueue(addr net.Addr) *queue {
-	return &queue{addr: addr, conns: make(chan net.Conn), done: make(chan struct{}), counted: make(map[net.Conn]*connection)}
+func newQueue(addr net.Addr, connections *connections) *queue {
+	return &queue{addr: addr, conns: make(chan net.Conn), done: make(chan struct{}), connections: connections,
+		added: make(map[net.Conn]*multiplexed)}
 }
 
 // add has a connection accepted.
 func (q *queue) add(conn net.Conn, counted http1.Counted) {
 	q.mu.Lock()
-	q.counted[conn] = counted.(*connection)
+	q.added[conn] = &multiplexed{Counted: counted, all: q.connections}
 	q.mu.Unlock()
 	select {
 	case q.conns <- conn:
@@ -283,15 +302,15 @@ func (q *queue) add(conn net.Conn, counted http1.Counted) {
 
 func (q *queue) remove(conn net.Conn) {
 	q.mu.Lock()
-	c := q.counted[conn]
-	delete(q.counted, conn)
+	c := q.added[conn]
+	delete(q.added, conn)
 	q.mu.Unlock()
 	if c != nil {
 		c.Over()
 	}
 }
 
-// connectionKey is the key of the *connection in the context of a request over
+// connectionKey is the key of the *multiplexed in the context of a request over
 // HTTP/2.
 type connectionKey struct{}
 
@@ -299,7 +318,7 @@ type connectionKey struct{}
 func (q *queue) context(ctx context.Context, conn net.Conn) context.Context {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return context.WithValue(ctx, connectionKey{}, q.counted[conn])
+	return context.WithValue(ctx, connectionKey{}, q.added[conn])
 }
 
 // state hears of a connection's end.

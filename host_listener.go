@@ -145,7 +145,7 @@ func (l *listener) site(name string) *site {
 
 // ServeHTTP finds the host for a request.
 func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if c, _ := r.Context().Value(connectionKey{}).(*connection); c != nil {
+	if c, _ := r.Context().Value(connectionKey{}).(*multiplexed); c != nil {
 		l.serveStream(c, w, r)
 		return
 	}
@@ -153,7 +153,7 @@ func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveStream serves a request over HTTP/2.
-func (l *listener) serveStream(c *connection, w http.ResponseWriter, r *http.Request) {
+func (l *listener) serveStream(c *multiplexed, w http.ResponseWriter, r *http.Request) {
 	s := l.choose(r)
 	if c.countRequest() || l.service.stopping.Load() {
 		w.Header().Set("Connection", "close") // this sends GOAWAY

@@ -220,10 +220,11 @@ func (l *looped) SendFile(head []byte, p *loop.FilePart, progress func()) (int64
 	return l.carrier.SendFile(head, p, progress)
 }
 
-// Counted is told when a connection speaks another protocol, and when it is not
-// one of the server any more.
+// Counted is told when a connection speaks another protocol, which may be counted
+// in another way, and once when it is not one of the server any more. Connections
+// may share one.
 type Counted interface {
-	Upgraded()
+	Upgraded() Counted
 	Over()
 }
 
@@ -255,8 +256,7 @@ func (w *response) Detach() (d Detached, err error) {
 	d.Early = early
 	if l, ok := t.(*looped); ok {
 		l.handed = true
-		l.counted.Upgraded()
-		d.Carrier, d.Counted = l.carrier, l.counted
+		d.Carrier, d.Counted = l.carrier, l.counted.Upgraded()
 		return d, nil
 	}
 	if d.Conn, err = t.Hijack(); err != nil {

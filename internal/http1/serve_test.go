@@ -73,8 +73,8 @@ type rig struct {
 // counts is told of the connections of a test.
 type counts struct{ admitted, upgraded, over atomic.Int64 }
 
-func (c *counts) Upgraded() { c.upgraded.Add(1) }
-func (c *counts) Over()     { c.over.Add(1) }
+func (c *counts) Upgraded() Counted { c.upgraded.Add(1); return c }
+func (c *counts) Over()             { c.over.Add(1) }
 
 type lockedBuffer struct {
 	mu sync.Mutex
