@@ -135,7 +135,7 @@ func TestBystanderOfDelivery(t *testing.T) {
 	for _, engine := range []Engine{EngineEpoll, EnginePortable} {
 		t.Run(fmt.Sprint(engine), func(t *testing.T) {
 			f := new(functions)
-			g := Websocket(f, Options{Engine: engine, ClosePeriod: 50 * time.Millisecond})
+			g := Websocket(f, Options{Engine: engine})
 			e := g.Endpoint()
 			f.onData = func(id ClientID, m *Message) {
 				text, _ := m.Text()
@@ -179,6 +179,9 @@ func TestBystanderOfDelivery(t *testing.T) {
 			close(slow.permits)
 			awaitDelivery(t, e)
 			slow.end()
+			for _, c := range clients {
+				c.Close(CodeNormal, "")
+			}
 			g.Stop(ctx)
 		})
 	}
