@@ -39,8 +39,7 @@ func TestStoppedProcess(t *testing.T) {
 		serveStopped(t)
 		return
 	}
-	t.Parallel()
-	child := exec.Command(os.Args[0], "-test.run=^TestStoppedProcess$", "-test.timeout=120s")
+	child := exec.Command(os.Args[0], "-test.run=^TestStoppedProcess$", "-test.timeout=10m")
 	child.Env = append(os.Environ(), stoppedServer+"=yes")
 	out, err := child.StdoutPipe()
 	if err != nil {
@@ -57,7 +56,6 @@ func TestStoppedProcess(t *testing.T) {
 	s := &server{address: strings.TrimPrefix(lines.Text(), "address "), at: setting{network: "tcp"}}
 	dial := func(command string) *peer {
 		p := s.dial(t)
-		p.nc.SetDeadline(time.Now().Add(2 * patience))
 		p.write(text(command))
 		if command != "" {
 			p.expect(frame.Text, command) // the rest waits from now on
@@ -66,7 +64,12 @@ func TestStoppedProcess(t *testing.T) {
 	}
 	silent, loaded, closed := dial(""), dial("much"), dial("much and close")
 	child.Process.Signal(syscall.SIGSTOP)
-	time.Sleep(stoppedPeriod) // which is what is tried
+	stopped := time.Now()
+	t.Parallel() // other tests may run meanwhile, for as long as they like
+	time.Sleep(stoppedPeriod - time.Since(stopped))
+	for _, p := range []*peer{silent, loaded, closed} {
+		p.nc.SetDeadline(time.Now().Add(patience))
+	}
 	child.Process.Signal(syscall.SIGCONT)
 	heard := make(chan string, 2)
 	hear := func(p *peer) {
