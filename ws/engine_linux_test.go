@@ -130,7 +130,6 @@ func TestBytesBeforeTheWait(t *testing.T) {
 // A client that the server gives up while its handler runs keeps its descriptor
 // until the handler returns: those who come meanwhile are not confused with it.
 func TestOneOwnerCloses(t *testing.T) {
-	t.Parallel()
 	engines(t, func(t *testing.T, at setting) {
 		blocked, release := make(chan bool), make(chan bool)
 		r := &recorder{}
@@ -157,6 +156,7 @@ func TestOneOwnerCloses(t *testing.T) {
 		}
 		p.write(text("more"))
 		release <- true
+		p.passUntilClosed(10)
 		p.expectEnd(ws.CodePolicyViolation, "Options.MaxQueuedBytes")
 		for _, p := range others {
 			p.expectEcho("hello")

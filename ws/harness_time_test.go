@@ -25,9 +25,14 @@ func (p *peer) now() loop.Time { return p.clock().Now() }
 // pass lets seconds pass for a client and those on its loop.
 func (p *peer) pass(seconds int) { looptest.Pass(p.clock(), seconds) }
 
-// flies lets time pass fast, until the function that it returns is called: there is
-// a moment in each second for clients that have to wait.
-func (p *peer) flies() (stop func()) {
+// flies lets time pass fast, until the function that it returns is called.
+func (p *peer) flies() (stop func()) { return p.passEvery(time.Millisecond) }
+
+// strolls is flies with a moment in each second for clients that are over a rate,
+// at which one looks no more often.
+func (p *peer) strolls() (stop func()) { return p.passEvery(25 * time.Millisecond) }
+
+func (p *peer) passEvery(moment time.Duration) (stop func()) {
 	p.clock()
 	stopping, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -36,7 +41,7 @@ func (p *peer) flies() (stop func()) {
 			select {
 			case <-stopping:
 				return
-			case <-time.After(25 * time.Millisecond):
+			case <-time.After(moment):
 				p.pass(1)
 			}
 		}
@@ -44,6 +49,19 @@ func (p *peer) flies() (stop func()) {
 	return func() {
 		close(stopping)
 		<-stopped
+	}
+}
+
+// passUntil lets time pass until something is over, whether or not all comes to rest
+// meanwhile.
+func passUntil[T any](l *loop.Loop, over <-chan T) {
+	for {
+		select {
+		case <-over:
+			return
+		case <-time.After(time.Millisecond):
+			l.Sweep(1)
+		}
 	}
 }
 

@@ -90,7 +90,6 @@ func TestTimeLimits(t *testing.T) {
 		"ClosePeriod (RFC 6455 §7.1.1)":       testClosePeriodWhateverComes,
 		"WriteTimeout":                        testWriteTimeout,
 		"OnClose once":                        testOnCloseOnceAndSweep,
-		"Stop and a handler":                  testStopAndHandler,
 	} {
 		t.Run(name, func(t *testing.T) { engines(t, test) })
 	}
@@ -273,7 +272,7 @@ func testFrameRate(t *testing.T, at setting) {
 	for range rate {
 		other.expectEcho("hello")
 	}
-	defer fast.flies()()
+	defer fast.strolls()()
 	for n := range messages {
 		fast.expect(frame.Text, fmt.Sprint("number ", n))
 	}
@@ -286,7 +285,7 @@ func testFrameRateWithinMessage(t *testing.T, at setting) {
 	p := s.dial(t)
 	p.write(join(first(frame.Text, "ab"), fragments(frame.Continuation, filler(30), 1), text("i")))
 	p.awaitPaused(1)
-	defer p.flies()()
+	defer p.strolls()()
 	p.expect(frame.Text, "ab"+filler(30))
 	p.expect(frame.Text, "i")
 	p.expectCalls("OnOpen", "OnData", "OnData")
@@ -305,7 +304,7 @@ func testFrameRateAndOrder(t *testing.T, at setting) {
 		want: []answer{gotText(filler(2000) + filler(80)), gotText("next")},
 	}
 	s := serve(t, at, &recorder{}, ws.Options{MaxFramesPerSecond: 4, AutoFrameSize: streaming, MaxBytesPerMinute: -1})
-	defer s.dial(t).flies()()
+	defer s.dial(t).strolls()()
 	var checks []func()
 	for _, r := range []row{short, long} {
 		for _, pieces := range []int{whole, behindHandshake} {

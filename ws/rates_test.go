@@ -136,9 +136,9 @@ func TestUploadOverTheRate(t *testing.T) {
 			}
 			s := serve(t, at, r, ws.Options{MaxBytesPerMinute: 60 * rate, MaxFramesPerSecond: -1, HeartbeatPeriod: -1})
 			p := s.dial(t)
-			stop := p.flies()
+			stop := p.strolls()
 			wire := binary(filler(size))
-			for range 80 * rate / size {
+			for range 70 * rate / size {
 				p.write(wire)
 			}
 			p.leave()

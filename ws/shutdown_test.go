@@ -73,15 +73,14 @@ func TestGatewayStop(t *testing.T) {
 
 // Clients that do not answer are dropped after Options.ClosePeriod, or when the
 // caller of Stop has no more time. One of them goes on sending, so that nothing
-// comes to rest: this takes the time that it takes.
+// comes to rest.
 func TestStopDropsClients(t *testing.T) {
-	t.Parallel()
 	for name, test := range map[string]struct {
 		closePeriod time.Duration
 		impatient   bool
-		code        ws.Code // of who sends and does not read
+		code        ws.Code // of who goes on sending
 	}{
-		"ClosePeriod": {time.Second, false, 1001},
+		"ClosePeriod": {closePeriod, false, 1001},
 		"the context": {-1, true, anyCode},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -89,7 +88,7 @@ func TestStopDropsClients(t *testing.T) {
 				// The recorder has no room for many more messages.
 				s := serve(t, at, &recorder{}, ws.Options{ClosePeriod: test.closePeriod, MaxFramesPerSecond: 10})
 				silent, busy := s.dial(t), s.dial(t)
-				silent.id()
+				silent.clock()
 				defer busy.flood(text("hello"))()
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
@@ -101,8 +100,10 @@ func TestStopDropsClients(t *testing.T) {
 				silent.expectClose(1001)
 				if test.impatient {
 					cancel()
+				} else {
+					busy.awaitClose()
 				}
-				<-stopped
+				passUntil(silent.clock(), stopped)
 				s.expectNobody(t)
 				silent.expectEOF()
 				silent.expectEnd(1001, "server stops")
@@ -112,32 +113,51 @@ func TestStopDropsClients(t *testing.T) {
 	}
 }
 
-// A handler that does not return holds Stop up only so long; its client ends
-// when it returns.
-func testStopAndHandler(t *testing.T, at setting) {
+// awaitClose reads up to a close frame.
+func (p *peer) awaitClose() {
+	p.t.Helper()
+	for got, err := p.read(); got.Opcode != frame.Close; got, err = p.read() {
+		if err != nil {
+			p.t.Fatalf("%v instead of a close frame", err)
+		}
+	}
+}
+
+// A handler that does not return holds Stop up only so long, which is real time and
+// the same for all; its client ends when it returns.
+func TestStopAndHandler(t *testing.T) {
 	ctx, release := context.WithCancel(context.Background())
 	defer release()
-	s := serve(t, at, &recorder{onData: func(ws.ClientID, *ws.Message) { <-ctx.Done() }}, ws.Options{ClosePeriod: closePeriod})
-	p := s.dial(t)
-	p.write(text("hello"))
-	p.expectCalls("OnOpen", "OnData")
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		s.gateway.Stop(t.Context())
-	}()
-	p.expectClose(1001)
-	p.awaitArrival() // which is progress
-	p.pass(31)
-	<-stopped
-	select {
-	case call := <-p.visit.calls:
-		t.Errorf("%s while OnData runs", call)
-	default:
+	var peers []*peer
+	var stops sync.WaitGroup
+	for _, at := range waitings {
+		s := serve(t, at, &recorder{onData: func(ws.ClientID, *ws.Message) { <-ctx.Done() }}, ws.Options{ClosePeriod: closePeriod})
+		p := s.dial(t)
+		peers = append(peers, p)
+		p.write(text("hello"))
+		p.expectCalls("OnOpen", "OnData")
+		stops.Add(1)
+		go func() {
+			defer stops.Done()
+			s.gateway.Stop(t.Context())
+		}()
+		p.expectClose(1001)
+		p.awaitArrival() // which is progress
+	}
+	peers[0].pass(31)
+	stops.Wait()
+	for _, p := range peers {
+		select {
+		case call := <-p.visit.calls:
+			t.Errorf("%s: %s while OnData runs", p.server.at.name, call)
+		default:
+		}
 	}
 	release()
-	p.expectEnd(1001, "server stops")
-	s.expectNobody(t) // the client is known until OnClose has returned
+	for _, p := range peers {
+		p.expectEnd(1001, "server stops")
+		p.server.expectNobody(t) // the client is known until OnClose has returned
+	}
 }
 
 // Who calls Stop again waits for the first call, or for as long as there is time.
@@ -145,7 +165,8 @@ func TestStopAgain(t *testing.T) {
 	t.Parallel()
 	stopping, release := make(chan struct{}), make(chan struct{})
 	s := serve(t, waitings[0], &recorder{onStop: func() { close(stopping); <-release }}, ws.Options{})
-	s.dial(t).id()
+	p := s.dial(t)
+	p.id()
 	returned := make(chan string, 2)
 	stop := func(name string) {
 		s.gateway.Stop(t.Context())
@@ -163,6 +184,7 @@ func TestStopAgain(t *testing.T) {
 	default:
 	}
 	close(release)
+	p.leaveWith(1001, "server stops")
 	<-returned
 	<-returned
 	s.expectNobody(t)
@@ -350,9 +372,7 @@ func TestOnCloseOnce(t *testing.T) {
 					s.gateway.Stop(context.Background())
 				}()
 				endAll(s, peers, rand.New(rand.NewPCG(seed, 3)))
-				stop := peers[0].flies()
-				<-stopped
-				stop()
+				passUntil(peers[0].clock(), stopped)
 				expectOneEnd(t, s, peers)
 			})
 		}

@@ -287,22 +287,40 @@ func TestHandlerThatWaitsForItsClient(t *testing.T) {
 // Of the pings of a client that does not read the latest waits to be answered
 // (RFC 6455 §5.5.3): nothing grows, and in the end the client is given up.
 func TestPingFlood(t *testing.T) {
+	const growth = 8 << 20
 	engines(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(4096)
 		options := attackOptions
-		options.WriteTimeout, options.ClosePeriod = time.Second, time.Second
+		options.HeartbeatPeriod = -1
 		s := serve(t, at, &recorder{}, options)
 		witness := s.dial(t)
 		grown := heapGrowth(func() {
 			p := s.dial(t)
 			defer p.flood(bytes.Repeat(ping(strings.Repeat("x", 125)), 100))()
+			p.awaitBytesRead(2 * growth)
+			passUntil(p.clock(), p.visit.closed)
 			p.expectEnd(1008, "Options.WriteTimeout")
 		})
-		if grown > 16<<20 {
+		if grown > growth {
 			t.Errorf("the heap grew by %d bytes", grown)
 		}
 		witness.expectEcho("hello")
 	})
+}
+
+// awaitBytesRead waits until the server has read that much of what a client sends.
+func (p *peer) awaitBytesRead(n uint64) {
+	p.t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(pollPeriod) {
+		switch info, ok := p.server.Info(p.id()); {
+		case !ok:
+			p.t.Fatal("the client is gone")
+		case info.BytesRead >= n:
+			return
+		case time.Now().After(deadline):
+			p.t.Fatalf("the server read %d bytes, not %d", info.BytesRead, n)
+		}
+	}
 }
 
 // crowd is a handler for many clients.
