@@ -37,13 +37,20 @@ func onFaulty(t *testing.T, kinds []kind, test func(t *testing.T, f *faulted)) {
 			t.Run(e.name, func(t *testing.T) {
 				f := &faulted{exchange: e.name, script: e.script}
 				on(t, kinds, f.watched(e.handler), func(t *testing.T, r *rig) {
-					f.rig = r
+					f.use(r)
 					test(t, f)
 					f.over(t)
 				})
 			})
 		}
 	})
+}
+
+// use has a server whose limits are all the shortest of the usual ones: until
+// what stalls is over, each second is waited for.
+func (f *faulted) use(r *rig) {
+	f.rig = r
+	r.IdleTimeout, r.BodyTimeout, r.WriteTimeout = defaultHeaderTimeout, defaultHeaderTimeout, defaultHeaderTimeout
 }
 
 // noneOpened fails if a file stays open.
@@ -216,7 +223,7 @@ func (f *faulted) dialShort(t *testing.T, n int) (client, *shortConn) {
 	short := &shortConn{conn.(*net.TCPConn), n}
 	conn = short
 	if f.tls {
-		conn = tls.Client(short, &tls.Config{InsecureSkipVerify: true})
+		conn = tls.Client(short, clientConfig)
 	}
 	return client{conn, bufio.NewReader(conn), t}, short
 }
@@ -245,7 +252,7 @@ func TestClientsThatStopReading(t *testing.T) {
 			t.Run(what, func(t *testing.T) {
 				f := new(faulted)
 				on(t, kinds, f.watched(handler), func(t *testing.T, r *rig) {
-					f.rig = r
+					f.use(r)
 					f.stopReading(t)
 					f.over(t)
 				})

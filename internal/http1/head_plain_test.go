@@ -17,7 +17,7 @@ import (
 var (
 	plainSeed = flag.Uint64("plain.seed", 1, "seed of the comparison with http.ReadRequest")
 	plainFrom = flag.Int("plain.from", 0, "its first execution")
-	plainN    = flag.Int("plain.n", 200_000, "how many executions")
+	plainN    = flag.Int("plain.n", 50_000, "how many executions")
 )
 
 // TestPlainHeads holds that plain makes of each head that it takes what

@@ -3,13 +3,16 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"log"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -161,13 +164,19 @@ func (r *rig) begin() {
 // pass lets seconds pass.
 func (r *rig) pass(seconds int) { looptest.Pass(r.loop, seconds) }
 
-// certificate is httptest's.
+// certificate is of the kind that costs least, as are clientConfig's keys:
+// thousands of handshakes are not what is tested.
 var certificate = sync.OnceValue(func() tls.Certificate {
-	s := httptest.NewUnstartedServer(nil)
-	s.StartTLS()
-	defer s.Close()
-	return s.TLS.Certificates[0]
+	_, key, _ := ed25519.GenerateKey(nil)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 })
+
+var clientConfig = &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}}
 
 // client is the other end.
 type client struct {
@@ -188,7 +197,7 @@ func (r *rig) dial(t *testing.T) client {
 	r.clients = append(r.clients, conn)
 	conn.SetDeadline(time.Now().Add(patient))
 	if r.tls {
-		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		conn = tls.Client(conn, clientConfig)
 	}
 	return client{conn, bufio.NewReader(conn), t}
 }
