@@ -67,7 +67,7 @@ func serveHolding(t testing.TB, at setting, options ws.Options) (*holding, *serv
 // Pings are answered, wherever they stand, and data waits in order.
 func TestPingsWhileAHandlerRuns(t *testing.T) {
 	t.Parallel()
-	for _, row := range []struct {
+	rows := []struct {
 		name   string
 		behind []byte // sent in one with the message that holds
 		later  []byte // sent while the handler runs
@@ -85,14 +85,17 @@ func TestPingsWhileAHandlerRuns(t *testing.T) {
 		{name: "its half in one with the message", behind: ping("12345")[:7], later: ping("12345")[7:], pongs: []string{"12345"}},
 		{name: "behind an empty message", behind: text(""), later: join(text(""), ping("")), pongs: []string{""}, then: []string{"", ""}},
 		{name: "behind 50 KB", later: join(text(filler(50000)), ping("1")), pongs: []string{"1"}, then: []string{filler(50000)}},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, at setting) {
-				h, s := serveHolding(t, at, unlimited)
-				p := s.dial(t)
-				p.write(join(text("hold"), row.behind))
-				<-h.held
-				p.write(row.later)
+	}
+	everywhere(t, func(t *testing.T, at setting) {
+		checks := make([]func(*testing.T), len(rows))
+		for i, row := range rows { // all handlers run at once, for each is waited for as long
+			h, s := serveHolding(t, at, unlimited)
+			p := s.dial(t)
+			p.write(join(text("hold"), row.behind))
+			<-h.held
+			p.write(row.later)
+			checks[i] = func(t *testing.T) {
+				p.t = t
 				for _, payload := range row.pongs {
 					p.expectPong(payload)
 				}
@@ -104,9 +107,12 @@ func TestPingsWhileAHandlerRuns(t *testing.T) {
 				}
 				p.expectEcho("quick")
 				p.leave()
-			})
-		})
-	}
+			}
+		}
+		for i, row := range rows {
+			t.Run(row.name, checks[i])
+		}
+	})
 }
 
 // What was known of a message that a handler has read since is not taken for what
@@ -221,32 +227,33 @@ func (p *peer) reset() {
 // messages that came whole.
 func TestEndWhileAHandlerRuns(t *testing.T) {
 	t.Parallel()
-	for _, end := range ends {
-		t.Run(end.name, func(t *testing.T) {
-			everywhere(t, func(t *testing.T, at setting) {
-				type outcome struct {
-					cause, endpoint, send error
+	type outcome struct {
+		cause, endpoint, send error
+	}
+	everywhere(t, func(t *testing.T, at setting) {
+		checks := make([]func(*testing.T), len(ends))
+		for i, end := range ends { // all handlers run at once, for each takes as long to learn it
+			waits, told := make(chan bool, 1), make(chan outcome, 1)
+			r := &recorder{}
+			r.onData = func(id ws.ClientID, m *ws.Message) {
+				if s, _ := m.Text(); s != "wait" {
+					return
 				}
-				waits, told := make(chan bool, 1), make(chan outcome, 1)
-				r := &recorder{}
-				r.onData = func(id ws.ClientID, m *ws.Message) {
-					if s, _ := m.Text(); s != "wait" {
-						return
-					}
-					ctx := m.Context()
-					waits <- true
-					select {
-					case <-ctx.Done():
-						told <- outcome{context.Cause(ctx), context.Cause(r.endpoint.Context(id)), r.endpoint.Send("more", id)}
-					case <-time.After(patience):
-						told <- outcome{}
-					}
+				ctx := m.Context()
+				waits <- true
+				select {
+				case <-ctx.Done():
+					told <- outcome{context.Cause(ctx), context.Cause(r.endpoint.Context(id)), r.endpoint.Send("more", id)}
+				case <-time.After(patience):
+					told <- outcome{}
 				}
-				s := serve(t, at, r, unlimited)
-				p := s.dial(t)
-				p.write(text("wait"))
-				<-waits
-				end.happen(t, p)
+			}
+			p := serve(t, at, r, unlimited).dial(t)
+			p.write(text("wait"))
+			<-waits
+			end.happen(t, p)
+			checks[i] = func(t *testing.T) {
+				p.t = t
 				got := <-told
 				for _, err := range []error{got.cause, got.endpoint} {
 					var cause *ws.CloseError
@@ -269,9 +276,12 @@ func TestEndWhileAHandlerRuns(t *testing.T) {
 					calls = append(calls, "OnData")
 				}
 				p.expectCalls(append(calls, strings.TrimSpace(fmt.Sprintf("OnClose %d %s", end.code, end.reason)))...)
-			})
-		})
-	}
+			}
+		}
+		for i, end := range ends {
+			t.Run(end.name, checks[i])
+		}
+	})
 }
 
 // The closing handshake is over while the handler still runs, and a client that
