@@ -196,6 +196,11 @@ func bodyServers(t *testing.T, host func() *Host) map[string]func() net.Conn {
 		server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	}
 	plain.Start()
+	certificate, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypted.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}} // costs less than its own
 	encrypted.StartTLS()
 	t.Cleanup(plain.Close)
 	t.Cleanup(encrypted.Close)

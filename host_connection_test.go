@@ -216,28 +216,42 @@ func TestMaxHeaderSizeOfHTTP2(t *testing.T) {
 }
 
 func TestUnreadBodiesDoNotHoldConnections(t *testing.T) {
-	s := runServer(t, Options{ConnectionTimeout: 100 * time.Millisecond}, local("x"))
-	text := converseUntilReset(t, s.addresses[0], "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nonly this")
+	s := runServer(t, Options{}, local("x"))
+	var text string
+	PassWhile(s.Server, func() {
+		text = converseUntilReset(t, s.addresses[0], "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nonly this")
+	})
 	if status, _ := statusAndBody(t, text); status != 200 {
 		t.Errorf("status %d", status)
 	}
 }
 
 func TestStalledBodiesFail(t *testing.T) {
-	s := runServer(t, Options{ConnectionTimeout: 10 * time.Millisecond}, new(Host).Expose("127.0.0.1", 0).Use(func(req *Request, res *Response) {
+	begun, passed := make(chan struct{}), make(chan struct{})
+	s := runServer(t, Options{ConnectionTimeout: time.Second}, new(Host).Expose("127.0.0.1", 0).Use(func(req *Request, res *Response) {
+		begun <- struct{}{}
 		n, err := io.Copy(io.Discard, req.Body())
 		if err == nil { // the deadline is gone: this would end the request
 			select {
 			case <-req.Context().Done():
 				err = req.Context().Err()
-			case <-time.After(patience * 20 * time.Millisecond):
+			case <-passed:
 			}
 		}
 		res.End(fmt.Sprint(n, " ", err != nil))
 	}))
 	for rest, want := range map[string]string{"": "5 true", "-rest": "10 false"} {
-		text := converseUntilReset(t, s.addresses[0], "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 10\r\n\r\n12345"+rest)
-		if _, body := statusAndBody(t, text); body != want {
+		text := make(chan string)
+		go func() {
+			text <- converseUntilReset(t, s.addresses[0], "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 10\r\n\r\n12345"+rest)
+		}()
+		<-begun
+		Pass(s.Server, 2*patience)
+		select {
+		case passed <- struct{}{}:
+		default: // it has failed
+		}
+		if _, body := statusAndBody(t, <-text); body != want {
 			t.Errorf("%q: %q, want %q", rest, body, want)
 		}
 	}

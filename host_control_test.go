@@ -20,9 +20,8 @@ import (
 // hold, whatever the server has in place for those who set none, which would end
 // each of these requests otherwise.
 func TestDeadlinesOfHandlers(t *testing.T) {
-	t.Parallel()
-	const timeout = 200 * time.Millisecond
-	const long = 12 * timeout // a handler without a deadline waits for 10 at most
+	const timeout = time.Second
+	const long = 15 // timeouts: a handler without a deadline waits for 10 at most
 	reads := func(deadlines ...time.Duration) aerys.Action {
 		return func(w http.ResponseWriter, r *http.Request) {
 			for i, in := range deadlines {
@@ -39,26 +38,30 @@ func TestDeadlinesOfHandlers(t *testing.T) {
 			fmt.Fprint(w, len(rest), " ", errors.Is(err, os.ErrDeadlineExceeded))
 		}
 	}
-	var all sync.WaitGroup
-	for over, dial := range both(t, aerys.Options{ConnectionTimeout: timeout}, aerys.Router().
+	var begun, all sync.WaitGroup
+	passed := make(chan struct{})
+	begins := func(*aerys.Request, *aerys.Response) { begun.Done() }
+	server, dialers := bothOf(t, aerys.Options{ConnectionTimeout: timeout}, begins, aerys.Router().
 		Post("/none", reads(0)).Post("/none/later", reads(time.Hour, 0)).Post("/hour", reads(time.Hour)).
 		Post("/past", reads(-time.Hour)).Post("/then/past", reads(time.Hour, -time.Hour)).
 		Post("/past/then/none", func(w http.ResponseWriter, r *http.Request) {
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(-time.Hour))
 			r.Body.Read(make([]byte, 1))
 			reads(0).(func(http.ResponseWriter, *http.Request))(w, r)
-		})) {
+		}))
+	for over, dial := range dialers {
 		for path, want := range map[string]string{
 			"/none": "10 false", "/none/later": "9 false", "/hour": "10 false",
 			"/past": "1 true", "/then/past": "0 true", "/past/then/none": "9 false",
 		} {
+			begun.Add(1)
 			all.Add(1)
 			go func() {
 				defer all.Done()
 				conn := dial()
 				fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n1", path)
 				if !strings.HasSuffix(want, "true") {
-					time.Sleep(long)
+					<-passed
 					io.WriteString(conn, "234567890")
 				}
 				answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -70,14 +73,16 @@ func TestDeadlinesOfHandlers(t *testing.T) {
 			}()
 		}
 	}
+	begun.Wait()
+	aerys.Pass(server, long)
+	close(passed)
 	all.Wait()
 }
 
 // TestWriteDeadlinesOfHandlers: likewise. Each client takes nothing for longer
 // than one may whose handler sets no deadline.
 func TestWriteDeadlinesOfHandlers(t *testing.T) {
-	t.Parallel()
-	const timeout = 100 * time.Millisecond
+	const timeout = time.Second
 	const size = 30 << 20 // more than fits on the way
 	writes := func(before int, in time.Duration) aerys.Action {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -91,25 +96,34 @@ func TestWriteDeadlinesOfHandlers(t *testing.T) {
 			io.CopyN(w, zeros{}, int64(size-before))
 		}
 	}
-	var all sync.WaitGroup
-	for over, dial := range both(t, aerys.Options{ConnectionTimeout: timeout}, aerys.Router().
+	var begun, all sync.WaitGroup
+	passed := make(chan struct{})
+	server, dialers := bothOf(t, aerys.Options{ConnectionTimeout: timeout}, aerys.Router().
 		Get("/none", writes(0, 0)).Get("/none/later", writes(1<<20, 0)).
 		Get("/hour", writes(0, time.Hour)).Get("/hour/later", writes(1<<20, time.Hour)).
-		Get("/soon", writes(1<<20, timeout))) {
+		Get("/soon", writes(1<<20, 1)))
+	for over, dial := range dialers {
 		for path, whole := range map[string]bool{"/none": true, "/none/later": true, "/hour": true, "/hour/later": true, "/soon": false} {
+			begun.Add(1)
 			all.Add(1)
 			go func() {
 				defer all.Done()
 				conn := dial()
 				fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", path)
-				time.Sleep(65 * timeout)
-				n, _ := io.Copy(io.Discard, conn)
+				reader := bufio.NewReader(conn)
+				reader.Peek(1)
+				begun.Done()
+				<-passed
+				n, _ := io.Copy(io.Discard, reader)
 				if n >= size != whole {
 					t.Errorf("%s, %s: %d bytes of %d", path, over, n, size)
 				}
 			}()
 		}
 	}
+	begun.Wait()
+	aerys.Pass(server, 15)
+	close(passed)
 	all.Wait()
 }
 
@@ -121,7 +135,6 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 // TestReadsAfterTheHandler: what a goroutine does with the body of a request that
 // is over does not keep the connection from being closed when it is idle.
 func TestReadsAfterTheHandler(t *testing.T) {
-	t.Parallel()
 	again, read := make(chan struct{}), make(chan error)
 	late := func(req *aerys.Request, res *aerys.Response) {
 		body := req.Request.Body
@@ -132,7 +145,8 @@ func TestReadsAfterTheHandler(t *testing.T) {
 		}()
 		res.End("x")
 	}
-	for over, dial := range both(t, aerys.Options{IdleTimeout: time.Second}, late) {
+	server, dialers := bothOf(t, aerys.Options{}, late)
+	for over, dial := range dialers {
 		conn := dial()
 		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n1234567890")
 		reader := bufio.NewReader(conn)
@@ -143,9 +157,11 @@ func TestReadsAfterTheHandler(t *testing.T) {
 		if err := <-read; !errors.Is(err, http.ErrBodyReadAfterClose) {
 			t.Errorf("%s: a late read: %v", over, err)
 		}
-		if _, err := io.Copy(io.Discard, reader); err != nil {
-			t.Errorf("%s: the idle connection: %v", over, err)
-		}
+		aerys.PassWhile(server, func() {
+			if _, err := io.Copy(io.Discard, reader); err != nil {
+				t.Errorf("%s: the idle connection: %v", over, err)
+			}
+		})
 	}
 }
 
