@@ -89,7 +89,7 @@ func TestConformance(t *testing.T) {
 	engines(t, func(t *testing.T, at setting) {
 		t.Parallel()
 		options := unlimited
-		options.MaxFrameSize, options.MaxMessageSize = 16<<20, 16<<20
+		options.MaxFrameSize, options.MaxMessageSize = largestMessage, largestMessage
 		s := serve(t, at, &recorder{}, options)
 		beside(8, rows, func(r row) {
 			for _, pieces := range r.ways() {

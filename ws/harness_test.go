@@ -278,6 +278,7 @@ type leftovers struct {
 	servers     int             // that run now
 	descriptors int             // open before the first of them
 	reported    map[string]bool // goroutines that an earlier test left: one failure is enough
+	stacks      []byte          // room for those of all goroutines
 }
 
 // begin is called before a server starts.
@@ -356,8 +357,10 @@ func whatIsOpen() (names []string) {
 
 // goroutines returns the stacks of those that run a server, but those reported.
 func (l *leftovers) goroutines() (left []string) {
-	stacks := make([]byte, 4<<20)
-	stacks = stacks[:runtime.Stack(stacks, true)]
+	if l.stacks == nil {
+		l.stacks = make([]byte, 4<<20)
+	}
+	stacks := l.stacks[:runtime.Stack(l.stacks, true)]
 	for _, stack := range strings.Split(string(stacks), "\n\n") {
 		if l.reported[goroutineOf(stack)] {
 			continue
