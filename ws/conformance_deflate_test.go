@@ -179,9 +179,9 @@ func compressedMessages(takeover bool) (messages []streamed) {
 // Compressed messages, too, may be read as a handler likes.
 func TestReadingDeflated(t *testing.T) {
 	t.Parallel()
+	messages := map[bool][]streamed{false: compressedMessages(false), true: compressedMessages(true)}
 	engines(t, func(t *testing.T, at setting) {
 		for _, takeover := range []bool{false, true} {
-			messages := compressedMessages(takeover)
 			for _, habit := range habits {
 				r := &recorder{}
 				r.onData = func(id ws.ClientID, m *ws.Message) {
@@ -197,7 +197,7 @@ func TestReadingDeflated(t *testing.T) {
 				for _, pieces := range []int{whole, 997} {
 					title := (&row{section: fmt.Sprint("takeover ", takeover), name: habit.name}).title(pieces)
 					t.Run(title, func(t *testing.T) {
-						testReading(t, s, pieces, habit.want, messages, offer)
+						testReading(t, s, pieces, habit.want, messages[takeover], offer)
 					})
 				}
 			}

@@ -3,6 +3,7 @@ package ws_test
 import (
 	"fmt"
 	"strconv"
+	"sync"
 
 	"aerys/ws"
 	"aerys/ws/frame"
@@ -12,11 +13,22 @@ import (
 
 // filler is n bytes of text, no two stretches of which are alike.
 func filler(n int) string {
-	p := make([]byte, 0, n+20)
-	for i := int64(0); len(p) < n; i++ {
-		p = append(strconv.AppendInt(p, i, 10), ',')
+	fillings.Lock()
+	defer fillings.Unlock()
+	if n > len(fillings.longest) {
+		p := make([]byte, 0, n+20)
+		for i := int64(0); len(p) < n; i++ {
+			p = append(strconv.AppendInt(p, i, 10), ',')
+		}
+		fillings.longest = string(p[:n])
 	}
-	return string(p[:n])
+	return fillings.longest[:n]
+}
+
+// fillings keeps the longest so far, with which all shorter ones begin.
+var fillings struct {
+	sync.Mutex
+	longest string
 }
 
 // lengthRows are messages of one frame at each edge of the three forms of the
