@@ -5,8 +5,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-
-	"aerys/internal/loop"
 )
 
 // client is a client's connection to which something happens when so many bytes
@@ -122,12 +120,7 @@ func (s *scripted) stallEveryClient(t *testing.T) {
 		}()
 	})
 	stalled.Wait()
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		s.stop(t)
-	}()
-	passUntil(loop.Shared(), stopped)
+	s.stopSoon(t)
 	close(over)
 	group.Wait()
 }

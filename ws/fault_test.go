@@ -8,12 +8,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"aerys/internal/loop"
 	"aerys/ws"
 	"aerys/ws/frame"
 )
@@ -214,7 +214,6 @@ func (c faultyConn) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite
 // Any read and any write of the server may fail, go on for ever, or do less than
 // it was asked to.
 func TestFaultyConnection(t *testing.T) {
-	t.Parallel()
 	settings := []setting{
 		{name: "portable", engine: ws.EnginePortable, network: "tcp"},
 		{name: "TLS", engine: ws.EngineAuto, network: "tcp", tls: true},
@@ -284,9 +283,19 @@ func (s *scripted) stallEverywhere(t *testing.T, faults chan *fault) {
 			}
 		}()
 		for !f.reached() && len(over) == 0 {
-			runtime.Gosched()
+			time.Sleep(pollPeriod)
 		}
 	}
-	s.stop(t)
+	s.stopSoon(t)
 	group.Wait()
+}
+
+// stopSoon stops the server and lets time pass until it has stopped.
+func (s *scripted) stopSoon(t *testing.T) {
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.stop(t)
+	}()
+	passUntil(loop.Shared(), stopped)
 }
