@@ -391,8 +391,7 @@ func TestMaxReadAhead(t *testing.T) {
 				p := s.dial(t)
 				p.write(text("hold"))
 				<-h.held
-				count := 2_000_000 / size
-				count = min(count, 1000)
+				count := max(2, min(1000, 200_000/size))
 				wire := text(filler(size))
 				written := make(chan bool)
 				go func() {

@@ -177,7 +177,7 @@ func TestMuchInOnOpen(t *testing.T) {
 	})
 }
 
-// A thousand handlers that do not return, be it that they wait for more of their
+// Hundreds of handlers that do not return, be it that they wait for more of their
 // message, hold nobody up, even with one processor.
 func TestManyBlockedHandlers(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
@@ -201,7 +201,7 @@ func TestManyBlockedHandlers(t *testing.T) {
 		options.AutoFrameSize = 100
 		s := serve(t, at, r, options)
 		long := binary(filler(300))
-		peers := make([]*peer, 1000)
+		peers := make([]*peer, 300)
 		blocked.Add(len(peers))
 		for i := range peers {
 			peers[i] = s.dial(t)
@@ -327,9 +327,11 @@ func TestHandlersAreReleased(t *testing.T) {
 		"an end":         func(p *peer) { p.nc.Close() },
 		"Endpoint.Close": func(p *peer) { p.server.Close(p.id(), ws.CodeNormal, "") },
 		"broadcasts": func(p *peer) { // the first that finds too much waiting ends it
+			p.clock() // as long as it is there
 			for info, ok := p.server.Info(p.id()); ok && info.Closed.IsZero(); info, ok = p.server.Info(p.id()) {
 				p.server.BroadcastBinary(make([]byte, 1<<20))
 			}
+			p.passUntilClosed(20)
 		},
 		"Gateway.Stop": func(p *peer) {
 			defer p.flies()()

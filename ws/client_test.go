@@ -95,7 +95,7 @@ func TestDialEcho(t *testing.T) {
 	t.Parallel()
 	options := unlimited
 	options.Compression, options.CompressionTakeover = true, true
-	random := make([]byte, 1<<20)
+	random := make([]byte, 300<<10)
 	rand.NewChaCha8([32]byte{}).Read(random)
 	everywhere(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, options)

@@ -195,7 +195,7 @@ func TestHeaderIsSetAfterHandshake(t *testing.T) {
 					clients.Add(1)
 					go func() {
 						defer clients.Done()
-						for range 10 {
+						for range 5 {
 							p := s.connect(t)
 							p.nc.Write([]byte(p.handshake()))
 							res, err := http.ReadResponse(p.reader, nil)
