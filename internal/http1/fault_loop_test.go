@@ -37,20 +37,13 @@ func onFaulty(t *testing.T, kinds []kind, test func(t *testing.T, f *faulted)) {
 			t.Run(e.name, func(t *testing.T) {
 				f := &faulted{exchange: e.name, script: e.script}
 				on(t, kinds, f.watched(e.handler), func(t *testing.T, r *rig) {
-					f.use(r)
+					f.rig = r
 					test(t, f)
 					f.over(t)
 				})
 			})
 		}
 	})
-}
-
-// use has a server whose limits are all the shortest of the usual ones: until
-// what stalls is over, each second is waited for.
-func (f *faulted) use(r *rig) {
-	f.rig = r
-	r.IdleTimeout, r.BodyTimeout, r.WriteTimeout = defaultHeaderTimeout, defaultHeaderTimeout, defaultHeaderTimeout
 }
 
 // noneOpened fails if a file stays open.
@@ -96,10 +89,16 @@ func (f *faulted) over(t *testing.T) {
 	}
 }
 
-// passAll lets so much time pass that every connection is over.
+// passAll lets so much time pass that every connection is over: once all has come
+// to rest, the longest limit at once.
 func (f *faulted) passAll(t *testing.T) {
 	t.Helper()
-	eventually(t, "what stalls is over", func() bool { f.pass(1); return f.loop.Len() == 0 })
+	f.pass(1)
+	eventually(t, "what stalls is over", func() bool {
+		f.loop.Sweep(int(defaultIdleTimeout / time.Second))
+		f.pass(1)
+		return f.loop.Len() == 0
+	})
 }
 
 // got fails unless a client got what is due where nothing fails.
@@ -252,7 +251,7 @@ func TestClientsThatStopReading(t *testing.T) {
 			t.Run(what, func(t *testing.T) {
 				f := new(faulted)
 				on(t, kinds, f.watched(handler), func(t *testing.T, r *rig) {
-					f.use(r)
+					f.rig = r
 					f.stopReading(t)
 					f.over(t)
 				})
