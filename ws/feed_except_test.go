@@ -106,7 +106,7 @@ func TestExceptionsInRuns(t *testing.T) {
 // The clients of the multicasts that wait are bounded: each client is looked for
 // among them before it is sent something else.
 func TestMulticastsBeforeSend(t *testing.T) {
-	const clients, messages = 1000, 200
+	const clients, messages = 1000, 100
 	e := newEndpoint(&functions{}, Options{HeartbeatPeriod: -1, MaxQueuedBytes: -1, MaxQueuedMessages: -1})
 	var pipes []*pipe
 	var ids []ClientID
