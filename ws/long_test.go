@@ -14,15 +14,13 @@ import (
 
 // The sizes of long messages, well above what expectFlat allows. A GiB takes
 // seconds, and the race detector too long.
-var (
-	longSize     = 64 << 20
-	veryLongSize = 1 << 30
-)
+var longSize, veryLongSize = longSizes()
 
-func init() {
+func longSizes() (long, veryLong int) {
 	if ws.Raced() {
-		longSize, veryLongSize = 32<<20, 32<<20
+		return 32 << 20, 32 << 20
 	}
+	return 64 << 20, 1 << 30
 }
 
 // longPiece is what is sent or received of it at a time, a prime so that nothing

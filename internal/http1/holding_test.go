@@ -20,7 +20,7 @@ import (
 // take, and reads nothing until the server has stopped: what it holds then is
 // bounded, and afterwards every request is answered, in order.
 func TestPipeliningThatNobodyReads(t *testing.T) {
-	const requests, size = 20_000, 1_000
+	const requests, size = 100_000, 500
 	var served atomic.Int64
 	on(t, kinds[:1], func(w http.ResponseWriter, r *http.Request) {
 		served.Add(1)
