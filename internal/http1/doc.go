@@ -68,7 +68,8 @@
 //     takes the body for a request (§6.1: treat the framing as faulty).
 //   - Lines of a trailer section end with CR LF, are not folded and have a name.
 //   - A chunk has fewer than 2^63 bytes; net/http takes some larger sizes.
-//   - An HTTP/1.0 client that asks for both is closed, not kept (§9.3).
+//   - An HTTP/1.0 client that asks for both is closed, not kept (§9.3). So nothing
+//     is skipped before its response, and the body may be read behind that.
 //   - More fields than MaxFields are 431. MaxHeaderBytes is exact; net/http reads
 //     up to 4 KiB more.
 //   - PRI is 505, if it is not a preface that HTTP2 takes.

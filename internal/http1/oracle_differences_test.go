@@ -27,6 +27,9 @@ var differences = []struct {
 		return c.saw("request ") && !c.saw("  done") && c.sameBut(0) && len(c.ours.handled) == len(c.theirs.handled)
 	}},
 	{"HTTP/1.0 that asks to be kept and closed", func(c *comparison) bool { return c.saw("HTTP/1.0 close=") && c.closed() }},
+	{"body read behind the answer to HTTP/1.0 that asks to be kept and closed", func(c *comparison) bool {
+		return c.saw("HTTP/1.0 close=true") && c.saw("keep-alive") && c.did("[rh]") && c.sameBut(1)
+	}},
 	{"HTTP/1.0 that asks to be kept in its second Connection field", func(c *comparison) bool {
 		return strings.Contains(last(c.theirs.handled), "HTTP/1.0 close=false") && c.theyClosed(0)
 	}},

@@ -189,15 +189,17 @@ func serve(t *testing.T, engine ws.Engine) *server {
 		lines, _ := io.ReadAll(r.Body)
 		s.reports <- string(lines)
 	})
-	h := httptest.NewServer(mux)
+	h := httptest.NewUnstartedServer(mux)
 	t.Cleanup(func() {
 		for _, gateway := range s.gateways {
 			gateway.Stop(context.Background())
 		}
 		h.Close()
 	})
-	s.url = strings.Replace(h.URL, "http", "ws", 1) + "/"
-	s.slow = "ws://" + slowly(t, h.Listener.Addr().String()) + "/"
+	address := h.Listener.Addr().String()
+	s.url = "ws://" + address + "/"
+	s.slow = "ws://" + slowly(t, address) + "/"
+	h.Start() // its page tells of both
 	return s
 }
 
