@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"aerys/internal/http1"
 )
 
 // open is how many connections the server counts.
@@ -313,5 +315,31 @@ func TestMethods(t *testing.T) {
 func TestDefaultMaxConnectionsLeavesReserve(t *testing.T) {
 	if n := newConnections(Options{}.withDefaults()).limit; n < 1 || n > 1<<31 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+// However a connection is counted, nothing of it is left when it is over.
+func TestCountedConnectionsLeaveNothing(t *testing.T) {
+	for _, perIP := range []int{0, 1} {
+		for _, upgrades := range []bool{false, true} {
+			c := newConnections(Options{ConnectionsPerIP: perIP}.withDefaults())
+			c.room(c.each)
+			c.open.Add(1)
+			var counted http1.Counted = &c.whole
+			if perIP > 0 {
+				network := clientNetwork(netip.MustParseAddr("192.0.2.1"))
+				c.enterNetwork(network)
+				counted = &neighbour{counted, c, network}
+			}
+			if upgrades {
+				if counted = counted.Upgraded(); c.weight.Load() != 1 {
+					t.Errorf("%d an address: an upgraded connection weighs %d", perIP, c.weight.Load())
+				}
+			}
+			counted.Over()
+			if c.weight.Load() != 0 || c.open.Load() != 0 || len(c.perIP) != 0 {
+				t.Errorf("%d an address, upgraded %v: weight %d, %d open, %d networks", perIP, upgrades, c.weight.Load(), c.open.Load(), len(c.perIP))
+			}
+		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -186,7 +185,7 @@ func TestPausesAreTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			engines(t, func(t *testing.T, at setting) {
-				log := new(lines)
+				log := new(buffer)
 				options.Logger = slog.New(slog.NewTextHandler(log, nil))
 				s := serve(t, at, &recorder{}, options)
 				p := s.dial(t)
@@ -204,24 +203,6 @@ func TestPausesAreTold(t *testing.T) {
 			})
 		})
 	}
-}
-
-// lines is a log that may be written from anywhere.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // A client that has sent more than is read ahead and leaves is not paced any more:
