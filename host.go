@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"aerys/internal/listen"
+	"aerys/internal/outlet"
 )
 
 // Host is a virtual host: where it listens, the name it goes by, and the
@@ -209,21 +210,24 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, sv *service) {
 		return
 	}
 	own := *r
-	body := mount(r, &own)
+	var body *outlet.Body
+	if _, inner := r.Body.(*limitedBody); !inner {
+		body = outlet.Mount(r, &own)
+	}
 	defer removeForm(&own)
-	defer body.end()
+	defer body.End()
 	s.answer(w, &own, body, sv)
 }
 
 // answer runs the host's actions on a request that is theirs.
-func (s *site) answer(w http.ResponseWriter, r *http.Request, body *mountedBody, sv *service) {
+func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body, sv *service) {
 	if !s.options.KeepMethodCase {
 		r.Method = normalMethod(r.Method)
 	}
 	x := newExchange(w, r, s.options)
-	x.response.out.mounted = body
+	x.response.out.Body = body
 	if sv != nil {
-		x.response.out.connect(s.options, r)
+		x.response.out.Connect(s.pace(r))
 	}
 	defer s.end(x, s.traffic.begin())
 	if s.allows(r) {
@@ -232,6 +236,15 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *mountedBody,
 		s.refuseMethod(r, &x.response)
 	}
 	x.finish()
+}
+
+// pace is in half of what time a client has to take some of an answer, if that is
+// net/http's to see to.
+func (s *site) pace(r *http.Request) time.Duration {
+	if r.ProtoMajor == 1 {
+		return 0
+	}
+	return patience * s.options.ConnectionTimeout
 }
 
 // removeForm removes the files of a form that a handler has parsed. net/http does

@@ -57,7 +57,7 @@ func newExchange(w http.ResponseWriter, r *http.Request, options *Options) *exch
 		x.request.input = limit(r, options.MaxBodySize)
 	}
 	x.response.exchange = x
-	x.response.out.open(w)
+	x.response.out.Open(w, ErrEnded)
 	return x
 }
 

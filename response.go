@@ -15,6 +15,7 @@ import (
 
 	"aerys/internal/field"
 	"aerys/internal/http1"
+	"aerys/internal/outlet"
 )
 
 // State is how far a Response has come.
@@ -46,7 +47,7 @@ var ErrEnded = errors.New("aerys: the response has ended: write before End and b
 // ErrEnded, or do nothing.
 type Response struct {
 	exchange *exchange
-	out      outlet
+	out      outlet.Outlet
 
 	// mu guards all below, and is not held while filters, loggers and readers run:
 	// they may call the methods.
@@ -85,7 +86,7 @@ func (r *Response) leave() { r.mu.Unlock() }
 func (r *Response) outside(call func()) {
 	r.mu.Unlock()
 	defer r.mu.Lock()
-	call()
+	r.out.Gather(call)
 }
 
 func (r *Response) options() *Options { return r.exchange.request.options }
@@ -250,7 +251,7 @@ func (r *Response) SetHeader(name, value string) *Response {
 	if r.enter() {
 		defer r.leave()
 		if r.checkField(name, value) == nil {
-			r.out.header[http.CanonicalHeaderKey(name)] = r.values(value)
+			r.out.Fields[http.CanonicalHeaderKey(name)] = r.values(value)
 		}
 	}
 	return r
@@ -267,7 +268,7 @@ func (r *Response) AddHeader(name, value string) *Response {
 
 func (r *Response) addHeader(name, value string) {
 	if r.checkField(name, value) == nil {
-		r.out.header.Add(name, value)
+		r.out.Fields.Add(name, value)
 	}
 }
 
@@ -321,7 +322,7 @@ func (r *Response) checkField(name, value string) error {
 // Content-Length.
 func (r *Response) checkHeader() error {
 	r.trailers = false
-	for name, values := range r.out.header {
+	for name, values := range r.out.Fields {
 		trailer, prefixed := strings.CutPrefix(name, http.TrailerPrefix)
 		r.trailers = r.trailers || prefixed || name == "Trailer"
 		for _, value := range values {
@@ -362,7 +363,7 @@ func (r *Response) values(value string) []string {
 // writeHeader sends status and header. Declared trailers that are set already
 // are kept from it, for net/http would send them twice.
 func (r *Response) writeHeader() {
-	header := r.out.header
+	header := r.out.Fields
 	var trailers http.Header
 	if r.trailers {
 		trailers = announced(header)
@@ -434,22 +435,8 @@ func (r *Response) Detach() (d http1.Detached, err error) {
 	if r.state >= Streaming {
 		return d, ErrEnded
 	}
-	if d, err = r.out.detach(); err == nil {
+	if d, err = r.out.Detach(); err == nil {
 		r.state = Ended
 	}
 	return d, err
-}
-
-// detach is Detach, for any writer.
-func (o *outlet) detach() (http1.Detached, error) {
-	if detacher, ok := o.writer.(http1.Detacher); ok && o.enter() {
-		defer o.mu.Unlock()
-		return detacher.Detach()
-	}
-	conn, buffered, err := o.Hijack()
-	if err != nil {
-		return http1.Detached{}, err
-	}
-	waiting, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	return http1.Detached{Conn: conn, Early: append([]byte(nil), waiting...)}, nil
 }

@@ -106,7 +106,7 @@ func accept(t *testing.T, r *Response) {
 // TestHijackUnsupported: the response can be answered otherwise.
 func TestHijackUnsupported(t *testing.T) {
 	server := serveExchange(t, Options{}, func(_ *Request, r *Response) {
-		r.out.writer = struct{ http.ResponseWriter }{r.out.writer}
+		r.out.Writer = struct{ http.ResponseWriter }{r.out.Writer}
 		if _, _, err := r.Hijack(); !errors.Is(err, http.ErrNotSupported) || r.State() != None {
 			t.Error(err, r.State())
 		}

@@ -177,15 +177,15 @@ func TestPatientStreams(t *testing.T) {
 			res.WriteString("end")
 		}, func(t *testing.T, c *streamClient) { c.open(200_000) }, 100_003},
 		"a client that takes a piece now and then": {func(_ *Request, res *Response) {
-			res.End(strings.Repeat("x", 20*pieceSize))
+			res.End(strings.Repeat("x", 20*(64<<10)))
 		}, func(t *testing.T, c *streamClient) {
-			for received := 0; received < 20*pieceSize; {
-				c.open(pieceSize)
-				received += pieceSize
+			for received := 0; received < 20*(64<<10); {
+				c.open((64 << 10))
+				received += (64 << 10)
 				c.read(t, func() bool { return c.received >= received })
 				time.Sleep(patience * timeout / 4)
 			}
-		}, 20 * pieceSize},
+		}, 20 * (64 << 10)},
 		"a handler's own deadline": {func(_ *Request, res *Response) {
 			http.NewResponseController(res).SetWriteDeadline(time.Now().Add(time.Hour))
 			res.Write(make([]byte, 100_000))

@@ -58,7 +58,7 @@ func TestReadFrom(t *testing.T) {
 		file.WriteString(test.content)
 		kernel := false
 		server := serveExchange(t, Options{DisableCompression: true}, func(_ *Request, r *Response) {
-			r.out.writer = readerFrom{r.out.writer, func(source io.Reader) { kernel = true }}
+			r.out.Writer = readerFrom{r.out.Writer, func(source io.Reader) { kernel = true }}
 			test.prepare(r)
 			held := int64(len(r.body))
 			file.Seek(0, io.SeekStart)

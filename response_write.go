@@ -3,16 +3,20 @@ package aerys
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
-	"time"
 
 	"aerys/internal/compress"
+	"aerys/internal/field"
 	"aerys/internal/loop"
+	"aerys/internal/outlet"
+	"aerys/internal/page"
 )
 
 // computed is up to where net/http finds the Content-Length of a complete
@@ -62,7 +66,7 @@ func hold[T string | []byte](r *Response, p T) (held bool, err error) {
 // pass writes to the sink.
 func (r *Response) pass(on func(io.Writer) (int, error)) (n int, err error) {
 	sink := r.sink
-	r.outside(func() { n, err = r.out.gather(func() (int, error) { return on(sink) }) })
+	r.outside(func() { n, err = on(sink) })
 	return n, r.note(err)
 }
 
@@ -109,14 +113,12 @@ func (r *Response) Flush() error {
 	}
 	stages := r.stages
 	var err error
-	r.outside(func() {
-		_, err = r.out.gather(func() (int, error) { return 0, flush(stages, &r.out) })
-	})
+	r.outside(func() { err = flush(stages, &r.out) })
 	return r.note(err)
 }
 
 // flush flushes the filters, the first one first, and what is behind them.
-func flush(stages []io.WriteCloser, out *outlet) error {
+func flush(stages []io.WriteCloser, out *outlet.Outlet) error {
 	for _, stage := range stages {
 		if flusher, ok := stage.(interface{ Flush() error }); ok {
 			if err := flusher.Flush(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -181,7 +183,7 @@ func (r *Response) prepare(size int) error {
 			r.status = http.StatusRequestEntityTooLarge
 		}
 	}
-	header := r.out.header
+	header := r.out.Fields
 	if r.options().SendServerToken && header["Server"] == nil {
 		header["Server"] = r.values("aerys")
 	}
@@ -194,7 +196,7 @@ func (r *Response) prepare(size int) error {
 	if len(r.filters) > 0 {
 		delete(header, "Content-Length")
 	}
-	if r.exchange.request.ProtoMajor == 1 && (r.exchange.request.input.refused() || r.out.mounted.isLast(size >= 0)) {
+	if r.exchange.request.ProtoMajor == 1 && (r.exchange.request.input.refused() || r.out.Body.IsLast(size >= 0)) {
 		header["Connection"] = []string{"close"} // nobody reads the rest
 	}
 	return nil
@@ -307,11 +309,11 @@ var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 func (r *Response) completeFiltered(tail string) {
 	buffer := buffers.Get().(*bytes.Buffer)
 	buffer.Reset()
-	r.out.hold(buffer)
+	r.out.Hold(buffer)
 	r.pipe()
 	r.put(tail)
 	r.close()
-	r.out.hold(nil)
+	r.out.Hold(nil)
 	r.checkHeader() // a filter may have added trailers
 	r.declare(buffer.Len())
 	r.writeHeader()
@@ -322,7 +324,7 @@ func (r *Response) completeFiltered(tail string) {
 
 // declare sets the Content-Length where net/http would not.
 func (r *Response) declare(size int) {
-	header := r.out.header
+	header := r.out.Fields
 	if size > computed && header["Content-Length"] == nil && !r.trailers {
 		header["Content-Length"] = r.values(strconv.Itoa(size))
 	}
@@ -337,9 +339,7 @@ func (r *Response) close() {
 		return
 	}
 	var err error
-	r.outside(func() {
-		_, err = r.out.gather(func() (int, error) { return 0, closeAll(stages) })
-	})
+	r.outside(func() { err = closeAll(stages) })
 	r.note(err)
 }
 
@@ -375,7 +375,7 @@ func (r *Response) ReadFrom(source io.Reader) (n int64, err error) {
 		rest, err := io.Copy(writer, source)
 		return n + rest, err
 	}
-	rest, err := r.out.sendFile(&part)
+	rest, err := r.out.SendFile(&part)
 	loop.Advance(source, rest)
 	if err != nil && r.enter() {
 		defer r.leave()
@@ -394,7 +394,7 @@ func (r *Response) readsAhead() (excess int64, err error) {
 	if err := r.admit(0); err != nil || r.state != Started || r.handshake || !bodyAllowed(r.status) {
 		return 0, err
 	}
-	if r.out.header["Content-Length"] == nil {
+	if r.out.Fields["Content-Length"] == nil {
 		return int64(r.options().OutputBufferSize - len(r.body) + 1), nil
 	}
 	return 0, r.stream()
@@ -409,45 +409,89 @@ func (r *Response) sendsFiles() bool {
 	return r.state == Streaming && r.sink == io.Writer(&r.out) && bodyAllowed(r.status)
 }
 
-const (
-	// pieceSize is how much of a response over HTTP/2 a client has to take in
-	// time, at once.
-	pieceSize = 64 << 10
-	// streamBuffer is how much net/http keeps of what is written to a stream.
-	streamBuffer = 4 << 10
-)
-
-// pace has net/http end a stream of HTTP/2 whose client takes nothing for a
-// while: its window may be closed though it answers pings. The deadline is
-// there only for what is being written, for the next piece may be long in coming.
-type pace struct {
-	while   time.Duration // 0 where a handler decides itself, and over HTTP/1
-	until   time.Duration // the deadline, since epoch; 0 is none
-	pending int           // bytes that net/http may still have to write
-	depth   int           // of what is being gathered
-}
-
-// begin readies the stream for a write.
-func (p *pace) begin(w http.ResponseWriter, size int) {
-	p.pending = min(p.pending+size, streamBuffer+1)
-	if p.pending > streamBuffer {
-		p.expect(w)
+// finish completes what the actions left: a started response is ended, a status
+// that was set is sent with an empty body, a body that was too large is
+// answered with 413, and all else with 404.
+func (x *exchange) finish() {
+	r := &x.response
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.state == Ended:
+	case r.state != None || r.status != 0 || r.fault != nil:
+		r.end("")
+	case x.request.input.refused():
+		r.sendPage(http.StatusRequestEntityTooLarge, "")
+	default:
+		r.sendPage(http.StatusNotFound, "")
+	}
+	if r.streamed || r.trailers {
+		r.out.SendTrailers()
 	}
 }
 
-// expect sets the deadline to twice the while, if less than half of it is left.
-func (p *pace) expect(w http.ResponseWriter) {
-	now := time.Since(epoch)
-	if p.while > 0 && p.until-now < p.while {
-		p.until = now + 2*p.while
-		http.NewResponseController(w).SetWriteDeadline(epoch.Add(p.until))
+// close makes the response one that is over, and whose writer is another's.
+func (x *exchange) close() {
+	r := &x.response
+	r.mu.Lock()
+	r.over, r.state = true, Ended
+	r.body, r.filters, r.stages, r.sink = nil, nil, nil, nil
+	r.mu.Unlock()
+	r.out.Shut()
+}
+
+// fail answers 500 for a panic, which it shows in debug mode. It reports false
+// when some of the response is on the wire: the connection is then to be
+// aborted, so that the client does not take it for complete.
+func (x *exchange) fail(cause any, stack []byte) bool {
+	r := &x.response
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.handshake {
+		r.handshake, r.state = false, Started
+	}
+	if r.state == Started || r.state == None {
+		r.sendPage(http.StatusInternalServerError, fmt.Sprintf("%v\n\n%s", cause, stack))
+	}
+	return r.state == Ended
+}
+
+// page sends a page about status in the place of whatever was held back.
+func (r *Response) page(status int) {
+	if r.enter() {
+		defer r.leave()
+		r.sendPage(status, "")
 	}
 }
 
-// rest takes the deadline away, if nothing follows at once.
-func (p *pace) rest(w http.ResponseWriter) {
-	if p.while > 0 && p.until > 0 && p.depth <= 0 {
-		p.until = 0
-		http.NewResponseController(w).SetWriteDeadline(time.Time{})
+// sendPage is page with detail in debug mode.
+func (r *Response) sendPage(status int, detail string) {
+	if !r.options().Debug {
+		detail = ""
+	}
+	dropRepresentation(r.out.Fields)
+	r.out.Hold(nil)
+	r.body, r.filters, r.stages, r.fault = nil, nil, nil, nil
+	r.status = status
+	r.out.Fields["Content-Type"] = r.values(page.Type)
+	r.complete(page.Error(status, detail))
+}
+
+// dropRepresentation deletes the fields that describe a body other than the one
+// that is sent, and those that cannot be sent.
+func dropRepresentation(header http.Header) {
+	for name, values := range header {
+		switch name {
+		case "Etag", "Last-Modified", "Cache-Control", "Expires", "Accept-Ranges", "Trailer":
+			delete(header, name)
+		}
+		if strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") || !field.IsToken(name) {
+			delete(header, name)
+		}
+		for _, value := range values {
+			if !field.ValidValue(value) {
+				delete(header, name)
+			}
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package aerys
+package outlet
 
 import (
 	"net/http"
