@@ -33,7 +33,8 @@ var imports = map[string][]string{
 	"internal/http1":         {"aerys/internal/loop"},
 	"internal/outlet":        {"aerys/internal/http1", "aerys/internal/loop"},
 	"ws/frame":               nil,
-	"ws":                     {"aerys", "aerys/internal/field", "aerys/internal/loop", "aerys/ws/frame"},
+	"ws":                     {"aerys", "aerys/internal/field", "aerys/internal/loop", "aerys/ws/frame", "aerys/ws/internal/deflate"},
+	"ws/internal/deflate":    {"aerys/internal/field", "aerys/ws/frame"},
 	"static":                 {"aerys", "aerys/internal/field", "aerys/internal/page"},
 }
 

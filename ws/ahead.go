@@ -143,7 +143,7 @@ func (t *turn) lookAtNext() bool {
 	p := a.waiting()[a.next:]
 	h, n, err := frame.ParseHeader(p)
 	if err == nil && n > 0 {
-		err = frame.Check(h, frame.State{FromClient: true, Fragmented: a.fragmented, Compression: t.conn.deflate.enabled()})
+		err = frame.Check(h, frame.State{FromClient: true, Fragmented: a.fragmented, Compression: t.conn.deflate.Enabled()})
 	}
 	switch {
 	case err != nil, n > 0 && h.Length > min(t.conn.endpoint.options.MaxFrameSize, math.MaxInt64/2):

@@ -9,7 +9,7 @@ import (
 )
 
 // inflates reports whether messages of any size may be sent to c compressed.
-func (c *conn) inflates() bool { return c.deflate.fits(math.MaxInt) }
+func (c *conn) inflates() bool { return c.deflate.Fits(math.MaxInt) }
 
 // deliver sends c what it has not had of a batch.
 func (c *conn) deliver(b *batch) {

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"aerys/ws/frame"
+	"aerys/ws/internal/deflate"
 )
 
 // Conn is the client's end of a connection, opened by Dial: what it takes to
@@ -32,7 +33,7 @@ import (
 type Conn struct {
 	nc      net.Conn
 	options *Options // of which only a few mean something to a client
-	deflate deflateParams
+	deflate deflate.Terms
 	closing atomic.Pointer[CloseError] // since a close frame was sent or received, or the connection lost
 	expiry  atomic.Pointer[time.Timer] // of the closing handshake
 	pongs   pongs                      // that are to be sent
@@ -42,9 +43,9 @@ type Conn struct {
 
 	reader   *bufio.Reader
 	in       inbox
-	window   *slidingWindow // what the server's messages may refer to (RFC 7692 §7.1.1)
-	answered bool           // the server sent a close frame
-	ended    bool           // there is nothing more to read
+	window   *deflate.Window // what the server's messages may refer to (RFC 7692 §7.1.1)
+	answered bool            // the server sent a close frame
+	ended    bool            // there is nothing more to read
 }
 
 var (
@@ -54,11 +55,11 @@ var (
 
 // newConn is the connection behind a handshake that succeeded; body is what the
 // server sends on it.
-func newConn(nc net.Conn, body io.Reader, deflate deflateParams, o *DialOptions) *Conn {
-	c := &Conn{nc: nc, reader: bufio.NewReader(body), deflate: deflate, writing: make(baton, 1), reading: make(baton, 1)}
+func newConn(nc net.Conn, body io.Reader, terms deflate.Terms, o *DialOptions) *Conn {
+	c := &Conn{nc: nc, reader: bufio.NewReader(body), deflate: terms, writing: make(baton, 1), reading: make(baton, 1)}
 	c.options = Options{MaxMessageSize: o.MaxMessageSize, ClosePeriod: o.ClosePeriod}.withDefaults()
-	if deflate.takeover() {
-		c.window = new(slidingWindow)
+	if terms.Takeover() {
+		c.window = new(deflate.Window)
 	}
 	return c
 }
@@ -140,18 +141,18 @@ func (c *Conn) readMessage() (data []byte, binary bool, err error) {
 	data, binary = in.gathered, in.opcode == frame.Binary
 	valid := in.text.Complete()
 	if in.compressed {
-		data, err = inflate(nil, data, c.window, c.options.MaxMessageSize)
+		data, err = deflate.Inflate(nil, data, c.window, c.options.MaxMessageSize)
 		valid = utf8.Valid(data)
 	}
 	in.gathered = nil // it is the caller's, not a pool's
 	in.endMessage()
 	switch {
-	case errors.Is(err, errInflateLimit):
+	case err == deflate.ErrLimit:
 		err = errReadSize
 	case err == nil && !binary && !valid:
 		err = errText
 	}
-	return data, binary, asProtocolError(err)
+	return data, binary, err
 }
 
 // readHeader reads the header of a data frame, or a whole control frame.
@@ -159,7 +160,7 @@ func (c *Conn) readHeader() error {
 	in := &c.in
 	h, size, err := c.peekHeader()
 	if err == nil {
-		err = frame.Check(h, frame.State{Fragmented: in.fragmented(), Compression: c.deflate.enabled()})
+		err = frame.Check(h, frame.State{Fragmented: in.fragmented(), Compression: c.deflate.Enabled()})
 	}
 	if err != nil {
 		return err
@@ -321,7 +322,7 @@ func (c *Conn) WriteBinary(ctx context.Context, data []byte) error {
 
 // writeMessage sends a message, compressed if that was agreed on and is worth it.
 func writeMessage[T string | []byte](ctx context.Context, c *Conn, opcode frame.Opcode, payload T) error {
-	if c.deflate.fits(len(payload)) {
+	if c.deflate.Fits(len(payload)) {
 		if small := deflated(payload, c.options); small != nil {
 			defer putBuffer(small)
 			return writeData(ctx, c, frame.Header{Fin: true, Rsv: rsv1, Opcode: opcode}, small)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"aerys/internal/field"
+	"aerys/ws/internal/deflate"
 )
 
 // DialOptions are the settings of one connection of Dial. The zero value of
@@ -90,7 +91,7 @@ func (o *DialOptions) dial(ctx context.Context, url string) (*Conn, *http.Respon
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		return nil, refused(res), fmt.Errorf("the server answered %s, not 101 Switching Protocols", res.Status)
 	}
-	deflate, err := o.check(res)
+	terms, err := o.check(res)
 	if _, owned := res.Body.(io.Writer); err == nil && (!owned || nc == nil) {
 		err = errors.New("DialOptions.Client: its Timeout has to be zero, and its Transport an *http.Transport")
 	}
@@ -100,7 +101,7 @@ func (o *DialOptions) dial(ctx context.Context, url string) (*Conn, *http.Respon
 		body.Close()
 		return nil, res, err
 	}
-	return newConn(nc, body, deflate, o), res, nil
+	return newConn(nc, body, terms, o), res, nil
 }
 
 // maxRefusal is how much is read of the body of a response that is no 101.
@@ -137,7 +138,7 @@ func (o *DialOptions) request(ctx context.Context, url string) (*http.Request, e
 		"Sec-Websocket-Extensions": "",
 	}
 	if o.Compression {
-		fields["Sec-Websocket-Extensions"] = deflateOffer(true)
+		fields["Sec-Websocket-Extensions"] = deflate.Offer
 	}
 	for name, values := range o.Header {
 		req.Header[name] = values
@@ -155,10 +156,9 @@ func (o *DialOptions) request(ctx context.Context, url string) (*http.Request, e
 }
 
 // check examines a 101 response as RFC 6455 §4.1 asks.
-func (o *DialOptions) check(res *http.Response) (deflateParams, error) {
+func (o *DialOptions) check(res *http.Response) (deflate.Terms, error) {
 	h, protocols := res.Header, res.Header["Sec-Websocket-Protocol"]
 	accept := acceptKey(nil, res.Request.Header.Get("Sec-WebSocket-Key"))
-	extensions, ok := parseExtensions(h["Sec-Websocket-Extensions"])
 	switch {
 	case !field.HasToken(h["Upgrade"], "websocket"), !field.HasToken(h["Connection"], "upgrade"):
 		return 0, errors.New("the server's 101 lacks Upgrade: websocket or Connection: Upgrade")
@@ -166,8 +166,6 @@ func (o *DialOptions) check(res *http.Response) (deflateParams, error) {
 		return 0, errors.New("the server's Sec-WebSocket-Accept does not match the key that was sent")
 	case len(protocols) > 1 || len(protocols) == 1 && !slices.Contains(o.Subprotocols, protocols[0]):
 		return 0, fmt.Errorf("the server chose subprotocol %q, which was not offered", protocols)
-	case !ok, !o.Compression && len(extensions) > 0:
-		return 0, errDeflateAnswer
 	}
-	return checkDeflateAnswer(extensions)
+	return deflate.CheckAnswer(h["Sec-Websocket-Extensions"], o.Compression)
 }

@@ -1,36 +1,16 @@
 package ws
 
 import (
-	"errors"
 	"io"
 	"unicode/utf8"
 
-	"aerys/ws/frame"
+	"aerys/ws/internal/deflate"
 )
 
 // This file joins permessage-deflate (RFC 7692) with messages and frames.
 
-var (
-	errInflated      = &frame.ProtocolError{Code: CodeInvalidPayload, Reason: "compressed message is damaged (RFC 7692 §7.2.2)"}
-	errInflatedParts = &frame.ProtocolError{Code: CodePolicyViolation, Reason: "compressed message consists of too many streams (RFC 7692 §7.2.3.4)"}
-	errInflatedSize  = &frame.ProtocolError{Code: CodeTooBig, Reason: "inflated message exceeds Options.MaxMessageSize"}
-)
-
 // rsv1 marks a compressed message (RFC 7692 §6).
 const rsv1 = 4
-
-// asProtocolError is what a client is closed with for an error of inflating.
-func asProtocolError(err error) error {
-	switch {
-	case errors.Is(err, errInflateLimit):
-		return errInflatedSize
-	case errors.Is(err, errInflateData):
-		return errInflated
-	case errors.Is(err, errInflateStreams):
-		return errInflatedParts
-	}
-	return err
-}
 
 // startInflating inflates a message that is whole; one that is not will be
 // inflated as it is read.
@@ -38,35 +18,30 @@ func (m *content) startInflating() error {
 	c := m.turn.conn
 	limit := c.endpoint.options.MaxMessageSize
 	if m.more {
-		m.reader = newInflater(&payloadReader{m}, c.windowOf(), limit)
+		m.reader = deflate.NewReader(readerFunc(m.readPayload), c.windowOf(), limit)
 		return nil
 	}
-	inflated, err := inflate(getBuffer(int(min(4*int64(len(m.body)), limit))), m.body, c.windowOf(), limit)
+	inflated, err := deflate.Inflate(getBuffer(int(min(4*int64(len(m.body)), limit))), m.body, c.windowOf(), limit)
 	m.body, m.buffer = inflated, inflated
 	if err == nil && !m.binary && !utf8.Valid(inflated) {
 		err = errText
 	}
-	return asProtocolError(err)
+	return err
 }
 
 // windowOf is what the client's messages may refer to, nil without context
 // takeover (RFC 7692 §7.1.1).
-func (c *conn) windowOf() *slidingWindow {
-	if !c.deflate.takeover() {
+func (c *conn) windowOf() *deflate.Window {
+	if !c.deflate.Takeover() {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.extras().window == nil {
-		c.extra.window = new(slidingWindow)
+		c.extra.window = new(deflate.Window)
 	}
 	return c.extra.window
 }
-
-// payloadReader reads the compressed payload of a message under way.
-type payloadReader struct{ content *content }
-
-func (r *payloadReader) Read(p []byte) (int, error) { return r.content.readPayload(p) }
 
 // readInflated is Read for a compressed message that was not whole.
 func (m *content) readInflated(p []byte) (int, error) {
@@ -79,7 +54,7 @@ func (m *content) readInflated(p []byte) (int, error) {
 	case err == io.EOF && !text.Complete():
 		err = errText
 	}
-	if err = asProtocolError(err); err != nil && err != io.EOF {
+	if err != nil && err != io.EOF {
 		if m.turn.err == nil {
 			m.turn.failed(err)
 		}
@@ -109,10 +84,10 @@ func (m *content) inflateRest() ([]byte, error) {
 // endInflating lets go of the inflater. What later messages may refer to has to
 // be known, whether the handler wanted it or not.
 func (m *content) endInflating() {
-	if m.turn.conn.deflate.takeover() {
+	if m.turn.conn.deflate.Takeover() {
 		io.Copy(io.Discard, readerFunc(m.readInflated))
 	}
-	m.reader.release()
+	m.reader.Release()
 }
 
 type readerFunc func([]byte) (int, error)
@@ -126,7 +101,7 @@ func deflated[T string | []byte](payload T, o *Options) []byte {
 		return nil
 	}
 	plain := append(getBuffer(len(payload)), payload...)
-	out := compress(getBuffer(len(payload)), plain, o.CompressionLevel)
+	out := deflate.Compress(getBuffer(len(payload)), plain, o.CompressionLevel)
 	putBuffer(plain)
 	if len(out) >= len(payload) {
 		putBuffer(out)

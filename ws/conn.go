@@ -9,6 +9,7 @@ import (
 
 	"aerys/internal/loop"
 	"aerys/ws/frame"
+	"aerys/ws/internal/deflate"
 )
 
 // Errors of Endpoint's methods.
@@ -54,7 +55,7 @@ type conn struct {
 	activity     activity
 
 	subprotocol uint8 // index into Options.Subprotocols, from 1, or 0 for extra.subprotocol; never changes
-	deflate     deflateParams
+	deflate     deflate.Terms
 	deaf        bool // what still comes is discarded; who runs the conn knows
 	drained     bool // all that the client sent was read, its end too
 }
@@ -75,17 +76,17 @@ const (
 
 // extra is what few conns need.
 type extra struct {
-	stream *Writer        // of a message that is being sent piece by piece
-	topics []subscription // what it is subscribed to
-	window *slidingWindow // what the client's messages may refer to (RFC 7692 §7.1.1)
-	wake   chan struct{}  // for a handler that waits for bytes, or while it is paused
-	lent   []byte         // what is before the message that is handled, see lend
-	value  any            // that the application set
-	origin *provenance    // of the few whose handshake was not as usual
-	moved  loop.Time      // when a queue last got on
-	held   uint32         // what the kernel held at the last tick, if that was looked at
-	warned bool           // the log knows that it was over a rate
-	pacing bool           // on the list of those that are paused
+	stream *Writer         // of a message that is being sent piece by piece
+	topics []subscription  // what it is subscribed to
+	window *deflate.Window // what the client's messages may refer to (RFC 7692 §7.1.1)
+	wake   chan struct{}   // for a handler that waits for bytes, or while it is paused
+	lent   []byte          // what is before the message that is handled, see lend
+	value  any             // that the application set
+	origin *provenance     // of the few whose handshake was not as usual
+	moved  loop.Time       // when a queue last got on
+	held   uint32          // what the kernel held at the last tick, if that was looked at
+	warned bool            // the log knows that it was over a rate
+	pacing bool            // on the list of those that are paused
 	ctx    context.Context
 	cancel context.CancelCauseFunc // of ctx
 

@@ -205,7 +205,7 @@ func (e *Endpoint) Info(id ClientID) (Info, bool) {
 		LastDataRead: c.at(c.lastDataRead),
 		LastDataSent: c.at(c.lastDataSent),
 		RoundTrip:    time.Duration(c.roundTrip) * time.Microsecond,
-		Compressed:   c.deflate.enabled(),
+		Compressed:   c.deflate.Enabled(),
 	}
 	switch {
 	case c.subprotocol > 0:

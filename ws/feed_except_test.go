@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"aerys/ws/internal/deflate"
 )
 
 // Messages that each except a client cost what the clients get, not that times
@@ -73,7 +75,7 @@ func TestExceptionsInRuns(t *testing.T) {
 		}
 		return excepted
 	}
-	for _, inflates := range []deflateParams{0, 15} {
+	for _, inflates := range []deflate.Terms{0, 15} {
 		e := newEndpoint(&functions{}, Options{Compression: true, CompressionThreshold: 1 << 30})
 		pipes := []*pipe{openPipe(e, new(pipe), inflates), openPipe(e, new(pipe), 0), openPipe(e, new(pipe), 0)}
 		ids := []ClientID{pipes[0].id, pipes[1].id, pipes[2].id}

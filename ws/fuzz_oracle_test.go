@@ -10,13 +10,14 @@ import (
 	"unicode/utf8"
 
 	"aerys/ws/frame"
+	"aerys/ws/internal/deflate"
 )
 
 // oracle is the reading of RFC 6455 and RFC 7692 once more: slowly, from bytes
 // that are all there, and with nothing of ours but the codes.
 type oracle struct {
 	options *Options
-	deflate deflateParams
+	deflate deflate.Terms
 	skips   bool // the handler does not read messages to their end
 	fuzzed       // what is expected
 
@@ -206,6 +207,10 @@ func isText(p []byte, whole bool) bool {
 	return true
 }
 
+// inflateEnd is what completes a payload: what the sender cut off (RFC 7692
+// §7.2.1), and an empty last block.
+const inflateEnd = "\x00\x00\xff\xff\x01\x00\x00\xff\xff"
+
 // inflate inflates the payload as far as it is there, and returns the code to
 // close with if it is damaged or too much.
 func (o *oracle) inflate(whole bool) (body []byte, code Code) {
@@ -235,7 +240,7 @@ func (o *oracle) inflate(whole bool) (body []byte, code Code) {
 	if o.opcode == frame.Text && !isText(body, whole) {
 		return nil, CodeInvalidPayload
 	}
-	if o.deflate.takeover() && whole {
+	if o.deflate.Takeover() && whole {
 		o.window = append(o.window, body...)
 		o.window = o.window[max(0, len(o.window)-32<<10):]
 	}

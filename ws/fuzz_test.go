@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"aerys/ws/frame"
+	"aerys/ws/internal/deflate"
 )
 
 // What arrives may be anything, in pieces of any size:
@@ -84,14 +86,15 @@ func (f *fuzzer) endpoint() *Endpoint {
 	return f.endpoints[f.mode]
 }
 
-// deflate is what was negotiated. Without takeover what a handler does not read
+// terms are what was negotiated. Without takeover what a handler does not read
 // is not inflated, and so not examined, unless it was there as a whole.
-func (f *fuzzer) deflate() deflateParams {
+func (f *fuzzer) terms() deflate.Terms {
 	switch {
 	case f.mode&fuzzDeflates == 0:
 		return 0
 	case f.mode&fuzzTakeover != 0, f.mode&fuzzSkips != 0 && f.mode&fuzzStreams != 0:
-		return 15 | deflateTakeover
+		terms, _, _ := deflate.Accept([]string{"permessage-deflate"}, true)
+		return terms
 	}
 	return 15
 }
@@ -100,7 +103,7 @@ func (f *fuzzer) deflate() deflateParams {
 func (f *fuzzer) feed(pieces [][]byte) fuzzed {
 	f.result, f.closed = fuzzed{}, 0
 	came := 0
-	p := openPipe(f.endpoint(), &pipe{pieces: pieces}, f.deflate())
+	p := openPipe(f.endpoint(), &pipe{pieces: pieces}, f.terms())
 	p.watch = func(t *turn, n int) {
 		if came += n; cap(t.in.gathered) > 64<<10+16*came {
 			f.Errorf("a buffer of %d bytes for %d", cap(t.in.gathered), came)
@@ -111,7 +114,7 @@ func (f *fuzzer) feed(pieces [][]byte) fuzzed {
 		f.Errorf("OnClose was called %d times; left are %+v, %+v", f.closed, p.in, p.out)
 	}
 	var err error
-	if f.result.replies, err = replies(p.written, f.deflate().enabled()); err != nil {
+	if f.result.replies, err = replies(p.written, f.terms().Enabled()); err != nil {
 		f.Error(err)
 	}
 	return f.result
@@ -119,7 +122,7 @@ func (f *fuzzer) feed(pieces [][]byte) fuzzed {
 
 // expect returns what has to become of the bytes.
 func (f *fuzzer) expect(wire []byte) fuzzed {
-	o := &oracle{options: f.endpoint().options, deflate: f.deflate(), skips: f.mode&fuzzSkips != 0}
+	o := &oracle{options: f.endpoint().options, deflate: f.terms(), skips: f.mode&fuzzSkips != 0}
 	return o.read(wire)
 }
 
@@ -185,6 +188,25 @@ func clientFrame(first byte, payload string) string {
 	return string(frame.AppendHeader(nil, h)) + payload
 }
 
+// takeoverPeer compresses with its earlier messages in its window.
+type takeoverPeer struct {
+	writer *flate.Writer
+	out    bytes.Buffer
+}
+
+func newTakeoverPeer() *takeoverPeer {
+	p := new(takeoverPeer)
+	p.writer, _ = flate.NewWriter(&p.out, flate.BestSpeed)
+	return p
+}
+
+func (p *takeoverPeer) compress(message []byte) []byte {
+	p.out.Reset()
+	p.writer.Write(message)
+	p.writer.Flush()
+	return bytes.Clone(bytes.TrimSuffix(p.out.Bytes(), []byte("\x00\x00\xff\xff")))
+}
+
 // script turns bytes into frames whose lengths fit: the first byte of a frame,
 // the number of payload bytes, and these. From 240 on the number is of 2,600
 // bytes that are all alike. With RSV1 they are compressed; where the message
@@ -200,10 +222,10 @@ func (f *fuzzer) script(p []byte) (wire []byte) {
 		}
 		switch {
 		case first&0x7f == 0x41, first&0x7f == 0x42:
-			if f.deflate().takeover() {
+			if f.terms().Takeover() {
 				payload = f.peer.compress(payload)
 			} else {
-				payload = compress(nil, payload, 1)
+				payload = deflate.Compress(nil, payload, 1)
 			}
 			if first < 0x80 {
 				payload, rest = payload[:len(payload)/2], payload[len(payload)/2:]
@@ -236,14 +258,14 @@ func cut(wire, sizes []byte) (pieces [][]byte) {
 // the client is answered is what the standards say, and no more memory is taken
 // than what came explains.
 func FuzzConn(f *testing.F) {
-	small := string(compress(nil, []byte(strings.Repeat("text ", 50)), 1))
+	small := string(deflate.Compress(nil, []byte(strings.Repeat("text ", 50)), 1))
 	long := make([]byte, 1000)
 	for i := range long {
 		long[i] = byte(i * i % 127)
 	}
 	long[500] = 0xff
-	bad := string(compress(nil, long, 1))
-	cutShort := string(compress(nil, append(long[:499:499], "\xe2\x82"...), 1))
+	bad := string(deflate.Compress(nil, long, 1))
+	cutShort := string(deflate.Compress(nil, append(long[:499:499], "\xe2\x82"...), 1))
 	const hello, again, final = "\xf2\x48\xcd\xc9\xc9\x07\x00", "\xf2\x00\x11\x00\x00", "\xf3\x48\xcd\xc9\xc9\x07\x00"
 	add := func(wire string, modes ...byte) {
 		for i, mode := range modes {
@@ -283,7 +305,7 @@ func FuzzConn(f *testing.F) {
 	} {
 		add(frames, fuzzScript, fuzzScript|fuzzDeflates|fuzzTakeover, fuzzScript|fuzzDeflates|fuzzStreams)
 	}
-	fuzzer := &fuzzer{endpoints: make(map[byte]*Endpoint), peer: newTakeoverPeer(1)}
+	fuzzer := &fuzzer{endpoints: make(map[byte]*Endpoint), peer: newTakeoverPeer()}
 	f.Fuzz(func(t *testing.T, wire, sizes []byte, mode byte) {
 		fuzzer.TB, fuzzer.mode = t, mode
 		if mode&fuzzScript != 0 {

@@ -10,6 +10,7 @@ import (
 
 	"aerys"
 	"aerys/internal/field"
+	"aerys/ws/internal/deflate"
 )
 
 // refusal is a handshake that is answered by a plain HTTP reply.
@@ -22,7 +23,7 @@ type refusal struct {
 type agreement struct {
 	key         string
 	subprotocol string
-	deflate     deflateParams
+	deflate     deflate.Terms
 	extensions  string // the value of Sec-WebSocket-Extensions
 }
 
@@ -60,15 +61,34 @@ func (e *Endpoint) negotiate(h http.Header, a *agreement) *refusal {
 		a.subprotocol = e.chooseSubprotocol(names)
 	}
 	if offers := h["Sec-Websocket-Extensions"]; len(offers) > 0 {
-		extensions, ok := parseExtensions(offers)
+		terms, answer, ok := deflate.Accept(offers, e.options.CompressionTakeover)
 		if !ok {
 			return &refusal{http.StatusBadRequest, "Sec-WebSocket-Extensions is malformed"}
 		}
 		if e.options.Compression {
-			a.deflate, a.extensions, _ = acceptDeflate(extensions, e.options.CompressionTakeover)
+			a.deflate, a.extensions = terms, answer
 		}
 	}
 	return nil
+}
+
+// parseTokens returns the tokens of Sec-WebSocket-Protocol, in order. It fails
+// at one that is repeated or no token (RFC 6455 §4.1, item 10).
+func parseTokens(values []string) (tokens []string, ok bool) {
+	tokens = slices.Collect(field.Elements(values))
+	return tokens, areTokens(tokens)
+}
+
+// areTokens reports whether all are tokens, each different.
+func areTokens(names []string) bool {
+	seen := make(map[string]bool)
+	for _, name := range names {
+		if !field.IsToken(name) || seen[name] {
+			return false
+		}
+		seen[name] = true
+	}
+	return true
 }
 
 // chooseSubprotocol returns the server's favourite among those offered.

@@ -136,7 +136,7 @@ func (t *turn) nextHeader() (ok bool, err error) {
 		}
 		h, n, err := frame.ParseHeader(p)
 		if err == nil && n > 0 {
-			err = frame.Check(h, frame.State{FromClient: true, Fragmented: in.fragmented(), Compression: t.conn.deflate.enabled()})
+			err = frame.Check(h, frame.State{FromClient: true, Fragmented: in.fragmented(), Compression: t.conn.deflate.Enabled()})
 		}
 		if err != nil {
 			return false, err

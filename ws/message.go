@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"aerys/ws/internal/deflate"
 )
 
 // ErrMessageOver says that a Message was read after OnData returned.
@@ -43,7 +45,7 @@ type content struct {
 	more   bool // the body is not all
 	waited bool // the body is no longer what was gathered before OnData
 	buffer []byte
-	reader *inflater // of a compressed message that is not whole
+	reader *deflate.Reader // of a compressed message that is not whole
 }
 
 // Binary reports whether the message is binary, not text.

@@ -11,7 +11,7 @@ import (
 //
 // A payload that is a byte slice is handed over as direct, too.
 func send[T string | []byte](c *conn, opcode frame.Opcode, payload T, direct []byte, wait bool) error {
-	if c.deflate.fits(len(payload)) {
+	if c.deflate.Fits(len(payload)) {
 		if small := deflated(payload, c.endpoint.options); small != nil {
 			defer putBuffer(small)
 			return sendFrame(c, frame.Header{Fin: true, Rsv: rsv1, Opcode: opcode}, small, small, wait)

@@ -8,6 +8,7 @@ import (
 
 	"aerys"
 	"aerys/internal/loop"
+	"aerys/ws/internal/deflate"
 )
 
 // pipe is a connection without a socket: it reads what a test gives it, and keeps
@@ -100,9 +101,9 @@ func (p *pipe) TryReadAhead([]byte) (int, error) { return 0, loop.ErrAgain }
 func (p *pipe) Soon() {}
 
 // openPipe makes a pipe a client of e, whose handshake is over.
-func openPipe(e *Endpoint, p *pipe, deflate deflateParams) *pipe {
+func openPipe(e *Endpoint, p *pipe, terms deflate.Terms) *pipe {
 	p.transport, p.endpoint = p, e
-	e.opened(&p.conn, &arrival{agreement: agreement{deflate: deflate}})
+	e.opened(&p.conn, &arrival{agreement: agreement{deflate: terms}})
 	p.written, p.writes = nil, 0
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"aerys/ws/frame"
+	"aerys/ws/internal/deflate"
 )
 
 // ErrStreaming says that a message could not be sent, because a Writer of the
@@ -19,10 +20,10 @@ var ErrStreaming = errors.New("ws: another message is being written to the clien
 // message and must be called. A Writer is used by one goroutine at a time.
 type Writer struct {
 	conn     *conn
-	header   frame.Header // of the next frame
-	frame    []byte       // its payload so far
-	text     *frame.UTF8  // nil if the message is binary
-	deflater *deflater    // nil if it is not compressed
+	header   frame.Header    // of the next frame
+	frame    []byte          // its payload so far
+	text     *frame.UTF8     // nil if the message is binary
+	deflater *deflate.Writer // nil if it is not compressed
 	err      error
 
 	// conn.mu guards these.
@@ -47,8 +48,8 @@ func (e *Endpoint) Writer(id ClientID, binary bool) (*Writer, error) {
 		return nil, err
 	}
 	c.catchUpNow()
-	if c.deflate.fits(math.MaxInt) {
-		w.header.Rsv, w.deflater = rsv1, newDeflater(frameWriter{w}, e.options.CompressionLevel)
+	if c.deflate.Fits(math.MaxInt) {
+		w.header.Rsv, w.deflater = rsv1, deflate.NewWriter(frameWriter{w}, e.options.CompressionLevel)
 	}
 	w.later = outboxes.Get().(*outbox)
 	c.extras().stream = w

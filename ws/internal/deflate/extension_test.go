@@ -1,45 +1,13 @@
-package ws
+package deflate
 
 import (
 	"fmt"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"aerys/internal/field"
 )
-
-func TestParseTokens(t *testing.T) {
-	for _, test := range []struct {
-		rule   string
-		values []string
-		want   []string // nil: refused
-	}{
-		{"RFC 6455 §11.3.4: in order of preference", []string{"chat, superchat"}, []string{"chat", "superchat"}},
-		{"RFC 6455 §11.3.4: may come in several lines", []string{"a ,\tb", "c"}, []string{"a", "b", "c"}},
-		{"RFC 9110 §5.6.2: every character of a token", []string{"!#$%&'*+-.^_`|~09azAZ"}, []string{"!#$%&'*+-.^_`|~09azAZ"}},
-		{"case makes a difference", []string{"a,A"}, []string{"a", "A"}},
-		{"RFC 9110 §5.6.1.2: empty elements are ignored", []string{"a,,b"}, []string{"a", "b"}},
-		{"RFC 9110 §5.6.1.2: empty elements are ignored", []string{"", " , a\t,", ""}, []string{"a"}},
-		{"RFC 9110 §5.6.1.2: empty elements are ignored", []string{""}, []string{}},
-		{"RFC 6455 §4.1: unique", []string{"a,b,a"}, nil},
-		{"RFC 6455 §4.1: unique", []string{"a", "a"}, nil},
-		{"RFC 6455 §4.1: no bytes above U+007E", []string{"\x80\xff"}, nil},
-		{"RFC 6455 §4.1: no bytes below U+0021", []string{"a\x00"}, nil},
-		{"RFC 6455 §4.1: no DEL", []string{"a\x7f"}, nil},
-		{"RFC 6455 §4.1: no separators", []string{"a b"}, nil},
-		{"RFC 6455 §4.1: no separators", []string{"a/1"}, nil},
-		{"RFC 6455 §4.1: no separators", []string{`"a"`}, nil},
-	} {
-		got, ok := parseTokens(test.values)
-		if ok != (test.want != nil) || ok && !slices.Equal(got, test.want) {
-			t.Errorf("%s: %q: got %q, %v", test.rule, test.values, got, ok)
-		}
-	}
-}
 
 // describe writes extensions as briefly as a header may.
 func describe(list []extension) string {
@@ -108,9 +76,9 @@ func TestParseExtensions(t *testing.T) {
 	}
 }
 
-// TestParsersAreLinear gives each parser much of what made others quadratic. A
+// TestParserIsLinear gives the parser much of what made others quadratic. A
 // quadratic one takes minutes, so the bound need not be tight.
-func TestParsersAreLinear(t *testing.T) {
+func TestParserIsLinear(t *testing.T) {
 	const n = 1 << 18
 	var distinct strings.Builder
 	for i := range n / 8 {
@@ -123,17 +91,14 @@ func TestParsersAreLinear(t *testing.T) {
 		"b" + strings.Repeat(";c", n), "b;c=\"" + strings.Repeat(`\c`, n), "b;c=" + strings.Repeat(`"`, n),
 		distinct.String() + "x", strings.Repeat("permessage-deflate;server_max_window_bits=7,", n/64),
 	} {
-		parseTokens([]string{value})
-		field.HasToken([]string{value}, "websocket")
-		list, _ := parseExtensions([]string{value})
-		acceptDeflate(list, true)
+		Accept([]string{value}, true)
 	}
 	if elapsed := time.Since(start); elapsed > 30*time.Second {
 		t.Errorf("took %v", elapsed)
 	}
 }
 
-func TestAcceptDeflate(t *testing.T) {
+func TestAccept(t *testing.T) {
 	const none = ""
 	const answer = "permessage-deflate; server_no_context_takeover"
 	for _, test := range []struct {
@@ -175,22 +140,18 @@ func TestAcceptDeflate(t *testing.T) {
 		{"RFC 7692 §5: after one declined, the next", "permessage-deflate; server_max_window_bits=7, foo, permessage-deflate; server_max_window_bits=9",
 			answer + "; server_max_window_bits=9", 9},
 	} {
-		offers, ok := parseExtensions([]string{test.offers})
-		if !ok {
-			t.Fatalf("%s: %q does not parse", test.rule, test.offers)
-		}
 		want := test.want
 		if want != none {
 			want += "; client_no_context_takeover"
 		}
-		p, got, ok := acceptDeflate(offers, false)
-		if got != want || ok != (want != none) || ok != p.enabled() || p.takeover() || int(p&deflateWindowBits) != test.window {
+		p, got, ok := Accept([]string{test.offers}, false)
+		if got != want || !ok || p.Enabled() != (want != none) || p.Takeover() || int(p&windowBits) != test.window {
 			t.Errorf("%s: %q: got %q, %x, %v, want %q", test.rule, test.offers, got, p, ok, want)
 		}
 	}
 }
 
-func TestAcceptDeflateWithTakeover(t *testing.T) {
+func TestAcceptWithTakeover(t *testing.T) {
 	for _, test := range []struct {
 		rule, offer, want string
 		takeover          bool
@@ -199,23 +160,22 @@ func TestAcceptDeflateWithTakeover(t *testing.T) {
 		{"RFC 7692 §7.1.1.2: the client will not make use of it", "permessage-deflate; client_no_context_takeover",
 			"permessage-deflate; server_no_context_takeover; client_no_context_takeover", false},
 	} {
-		offers, _ := parseExtensions([]string{test.offer})
-		p, answer, ok := acceptDeflate(offers, true)
-		if !ok || answer != test.want || p.takeover() != test.takeover {
+		p, answer, ok := Accept([]string{test.offer}, true)
+		if !ok || answer != test.want || p.Takeover() != test.takeover {
 			t.Errorf("%s: got %q, %x, %v", test.rule, answer, p, ok)
 		}
 	}
 }
 
-func TestCheckDeflateAnswer(t *testing.T) {
-	const refused = deflateParams(0xFF)
+func TestCheckAnswer(t *testing.T) {
+	const refused = Terms(0xFF)
 	for _, test := range []struct {
 		rule, answer string
-		want         deflateParams
+		want         Terms
 	}{
 		{"RFC 7692 §5.1: declined", "", 0},
 		{"RFC 7692 §7.1.1.1: accepted as it was offered", "permessage-deflate; server_no_context_takeover", 15},
-		{"RFC 7692 §7.1.1.1: the server may refer to its messages", "permessage-deflate", 15 | deflateTakeover},
+		{"RFC 7692 §7.1.1.1: the server may refer to its messages", "permessage-deflate", 15 | takeover},
 		{"RFC 7692 §7.1.1.2: as we do anyway", "permessage-deflate; server_no_context_takeover; client_no_context_takeover", 15},
 		{"RFC 7692 §7.1.2.1: any window can be inflated", "permessage-deflate; server_no_context_takeover; server_max_window_bits=8", 15},
 		{"RFC 7692 §7.1.2.2: our window", "permessage-deflate; server_no_context_takeover; client_max_window_bits=10", 10},
@@ -226,12 +186,9 @@ func TestCheckDeflateAnswer(t *testing.T) {
 		{"RFC 6455 §4.1: not offered", "foo", refused},
 		{"RFC 6455 §4.1: not offered", "permessage-deflate, foo", refused},
 		{"RFC 6455 §4.1: offered once", "permessage-deflate, permessage-deflate", refused},
+		{"RFC 6455 §9.1: malformed", "permessage-deflate;;", refused},
 	} {
-		answer, ok := parseExtensions([]string{test.answer})
-		if !ok {
-			t.Fatalf("%s: %q does not parse", test.rule, test.answer)
-		}
-		got, err := checkDeflateAnswer(answer)
+		got, err := CheckAnswer([]string{test.answer}, true)
 		if err != nil {
 			got |= refused
 		}
@@ -241,38 +198,37 @@ func TestCheckDeflateAnswer(t *testing.T) {
 	}
 }
 
-func TestDeflateOfferIsAccepted(t *testing.T) {
-	for _, takeover := range []bool{false, true} {
-		offers, _ := parseExtensions([]string{deflateOffer(takeover)})
-		_, answer, ok := acceptDeflate(offers, true)
-		answers, parsed := parseExtensions([]string{answer})
-		p, err := checkDeflateAnswer(answers)
-		if !ok || !parsed || err != nil || p != 15 {
-			t.Errorf("takeover %v: answer %q: %x, %v", takeover, answer, p, err)
-		}
+func TestOfferIsAccepted(t *testing.T) {
+	_, answer, ok := Accept([]string{Offer}, true)
+	p, err := CheckAnswer([]string{answer}, true)
+	if !ok || err != nil || p != 15 {
+		t.Errorf("answer %q: %x, %v", answer, p, err)
+	}
+	if _, err := CheckAnswer([]string{answer}, false); err == nil {
+		t.Error("accepted though nothing was offered")
 	}
 }
 
 // TestFits: no more is compressed than the peer's window takes (RFC 7692 §7.1.2).
 func TestFits(t *testing.T) {
 	for _, test := range []struct {
-		params deflateParams
+		params Terms
 		size   int
 		want   bool
 	}{
 		{0, 0, false}, {0, 1, false},
 		{8, 256, true}, {8, 257, false},
-		{14 | deflateTakeover, 16384, true}, {14 | deflateTakeover, 16385, false},
-		{15, 1 << 30, true}, {15 | deflateTakeover, 1 << 30, true},
+		{14 | takeover, 16384, true}, {14 | takeover, 16385, false},
+		{15, 1 << 30, true}, {15 | takeover, 1 << 30, true},
 	} {
-		if got := test.params.fits(test.size); got != test.want {
+		if got := test.params.Fits(test.size); got != test.want {
 			t.Errorf("%x, %d bytes: got %v", test.params, test.size, got)
 		}
 	}
 }
 
-// The grammar of RFC 9110 §5.6 for what Sec-WebSocket-Extensions and
-// Sec-WebSocket-Protocol list (RFC 6455 §4.1, §9.1).
+// The grammar of RFC 9110 §5.6 for what Sec-WebSocket-Extensions lists
+// (RFC 6455 §9.1).
 const (
 	tchar         = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]"
 	ows           = `[ \t]*`
@@ -282,7 +238,7 @@ const (
 func FuzzExtensions(f *testing.F) {
 	for _, value := range []string{
 		"foo, bar; baz=2", `x;y="1\0"`, "permessage-deflate; client_max_window_bits; server_max_window_bits=10, permessage-deflate",
-		deflateOffer(false), "\x80\xff", "b    x", `x;y="a\"`, "a,,b ;c\t", "permessage-deflate;server_no_context_takeover;server_max_window_bits=08",
+		Offer, "\x80\xff", "b    x", `x;y="a\"`, "a,,b ;c\t", "permessage-deflate;server_no_context_takeover;server_max_window_bits=08",
 	} {
 		f.Add(value, "permessage-deflate")
 	}
@@ -299,37 +255,11 @@ func FuzzExtensions(f *testing.F) {
 			t.Errorf("%q: extensions %v, read again %v", line, list, again)
 		}
 		for _, takeover := range []bool{false, true} {
-			p, answer, ok := acceptDeflate(list, takeover)
-			answers, _ := parseExtensions([]string{answer})
-			if _, err := checkDeflateAnswer(answers); err != nil || ok != p.enabled() || ok != (len(answers) == 1) {
+			p, answer, ok := Accept([]string{line, second}, takeover)
+			got, err := CheckAnswer([]string{answer}, true)
+			if err != nil || !ok || p.Enabled() != (answer != "") || got.Enabled() != p.Enabled() {
 				t.Errorf("%q: answer %q, %x, %v", line, answer, p, err)
 			}
-		}
-	})
-}
-
-func FuzzSubprotocols(f *testing.F) {
-	for _, value := range []string{"chat", "chat, superchat", "chat,chat", "a,", "", "a b", "\x80\xff", "v1.x , \tWebSocket"} {
-		f.Add(value, "chat")
-	}
-	token := regexp.MustCompile(`\A` + tchar + `+\z`)
-	f.Fuzz(func(t *testing.T, line, second string) {
-		ok, seen := true, []string{}
-		for _, element := range strings.Split(line+","+second, ",") {
-			if element = strings.Trim(element, " \t"); element == "" {
-				continue
-			}
-			ok = ok && token.MatchString(element) && !slices.Contains(seen, element)
-			seen = append(seen, element)
-		}
-		if tokens, got := parseTokens([]string{line, second}); got != ok || got && !slices.Equal(tokens, seen) {
-			t.Errorf("%q, %q: %q, %v; want %q, %v", line, second, tokens, got, seen, ok)
-		}
-		has := slices.ContainsFunc(seen, func(element string) bool {
-			return len(element) == 9 && strings.ToLower(element) == "websocket"
-		})
-		if got := field.HasToken([]string{line, second}, "websocket"); got != has {
-			t.Errorf("%q, %q: %v, want %v", line, second, got, has)
 		}
 	})
 }
