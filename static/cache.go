@@ -14,37 +14,41 @@ const maxKey = 1024
 // cache remembers resources by key, and owns the bodies that are kept in
 // memory. The lock is never held while a file is read.
 type cache struct {
-	lifetime    time.Duration
-	maxEntries  int
-	maxBuffered int
-	maxSize     int64
-	started     time.Time
+	source  *source
+	started time.Time
 
 	hits, misses, failures atomic.Int64
 
 	mutex    sync.RWMutex
 	entries  map[string]*resource
-	buffered map[*representation]*resource // whose body is kept, or being read
+	buffered map[*representation]*resource // whose body is kept, or being read; nil: none is any more
 }
 
-func newCache(options *Options) *cache {
-	c := &cache{
-		lifetime:    options.CacheEntryTTL,
-		maxEntries:  options.CacheEntryMaxCount,
-		maxBuffered: options.BufferedFileMaxCount,
-		maxSize:     options.BufferedFileMaxSize,
-		started:     time.Now(),
-		entries:     map[string]*resource{},
-		buffered:    map[*representation]*resource{},
-	}
-	if c.lifetime < 0 || c.maxEntries < 0 {
-		c.maxEntries, c.maxBuffered = 0, 0
-	}
-	return c
+func newCache(s *source) *cache {
+	return &cache{source: s, started: time.Now(), entries: map[string]*resource{}, buffered: map[*representation]*resource{}}
 }
 
-// now is the time on the cache's clock, which nobody sets.
-func (c *cache) now() int64 { return int64(time.Since(c.started)) }
+// find returns what key stands for. Only errors of the file system itself are
+// errors; what cannot be found does not exist.
+func (c *cache) find(key string, reload bool) (*resource, error) {
+	known := c.get(key)
+	if known != nil && !reload && c.fresh(known) {
+		return known, nil
+	}
+	c.misses.Add(1)
+	loaded, err := c.source.load(key)
+	if err != nil && known != nil && !reload {
+		return known, nil // better old than nothing
+	}
+	if err != nil {
+		return nil, err
+	}
+	if known != nil && known.same(loaded) {
+		loaded = known
+	}
+	c.put(key, loaded)
+	return loaded, nil
+}
 
 func (c *cache) get(key string) *resource {
 	c.mutex.RLock()
@@ -52,11 +56,14 @@ func (c *cache) get(key string) *resource {
 	return c.entries[key]
 }
 
+// now is the time on the cache's clock, which nobody sets.
+func (c *cache) now() int64 { return int64(time.Since(c.started)) }
+
 // fresh reports whether r may be used without a look at the file system. When
 // r gets too old, one caller is told so, and looks; others go on meanwhile.
 func (c *cache) fresh(r *resource) bool {
 	now, expires := c.now(), r.expires.Load()
-	if now < expires || !r.expires.CompareAndSwap(expires, now+int64(c.lifetime)) {
+	if now < expires || !r.expires.CompareAndSwap(expires, now+int64(c.source.CacheEntryTTL)) {
 		c.hits.Add(1)
 		return true
 	}
@@ -65,10 +72,10 @@ func (c *cache) fresh(r *resource) bool {
 
 // put remembers r for key, for one lifetime from now.
 func (c *cache) put(key string, r *resource) {
-	if c.maxEntries == 0 || len(key) > maxKey {
+	if c.source.CacheEntryMaxCount == 0 || len(key) > maxKey {
 		return
 	}
-	r.expires.Store(c.now() + int64(c.lifetime))
+	r.expires.Store(c.now() + int64(c.source.CacheEntryTTL))
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	old, known := c.entries[key]
@@ -77,7 +84,7 @@ func (c *cache) put(key string, r *resource) {
 	}
 	if known {
 		c.release(old)
-	} else if len(c.entries) >= c.maxEntries {
+	} else if len(c.entries) >= c.source.CacheEntryMaxCount {
 		c.evict()
 	}
 	// A clone, as the key is part of a request's first line.
@@ -106,18 +113,38 @@ func (c *cache) release(r *resource) {
 	}
 }
 
-// reserve makes room for the body of r, which belongs to owner. The caller
-// that gets true calls keep afterwards.
+// keep reads r, which belongs to owner, into memory, if there is room for it and
+// nobody else does so.
+func (c *cache) keep(r *representation, owner *resource) error {
+	if r.kept.Load() != nil || !c.reserve(r, owner) {
+		return nil
+	}
+	body, err := c.source.read(r)
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	_, reserved := c.buffered[r]
+	switch {
+	case body == nil:
+		delete(c.buffered, r)
+	case reserved:
+		r.kept.Store(body)
+	default: // meanwhile others needed the room
+		body.leave()
+	}
+	return err
+}
+
+// reserve makes room for the body of r.
 func (c *cache) reserve(r *representation, owner *resource) bool {
-	if r.stamp.size > c.maxSize || r.stamp.recent() {
+	if r.stamp.size > c.source.BufferedFileMaxSize || r.stamp.recent() {
 		return false
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	if _, taken := c.buffered[r]; taken || c.maxBuffered <= 0 {
+	if _, taken := c.buffered[r]; taken || c.buffered == nil {
 		return false
 	}
-	if len(c.buffered) >= c.maxBuffered && !c.dropIdle() {
+	if len(c.buffered) >= c.source.BufferedFileMaxCount && !c.dropIdle() {
 		return false
 	}
 	c.buffered[r] = owner
@@ -137,30 +164,14 @@ func (c *cache) dropIdle() bool {
 	return false
 }
 
-// keep stores the body that was reserved for, or with nil gives the room up.
-func (c *cache) keep(r *representation, body *kept) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	_, reserved := c.buffered[r]
-	switch {
-	case body == nil:
-		delete(c.buffered, r)
-	case reserved:
-		r.kept.Store(body)
-	default: // meanwhile others needed the room
-		body.leave()
-	}
-}
-
 // clear gives up all bodies, and keeps none from now on.
 func (c *cache) clear() {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	c.maxBuffered = 0
 	for r := range c.buffered {
 		r.drop()
 	}
-	clear(c.buffered)
+	c.buffered = nil
 }
 
 func (c *cache) figures() Figures {

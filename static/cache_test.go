@@ -104,12 +104,12 @@ func TestFlood(t *testing.T) {
 	}
 	files := Root(tree(t, contents), Options{CacheEntryMaxCount: 100, CacheEntryTTL: hour})
 	for name := range contents {
-		if _, err := files.find("/"+name, false); err != nil {
+		if _, err := files.cache.find("/"+name, false); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range 5000 {
-		if _, err := files.find(fmt.Sprint("/missing", i), false); err != nil {
+		if _, err := files.cache.find(fmt.Sprint("/missing", i), false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestFlood(t *testing.T) {
 	if n := files.Monitor().(Figures).Entries; n != 100 || kept < 5 {
 		t.Errorf("%d entries, %d of 10 files", n, kept)
 	}
-	files.find("/"+strings.Repeat("a", 2000), false)
+	files.cache.find("/"+strings.Repeat("a", 2000), false)
 	if files.cache.get("/"+strings.Repeat("a", 2000)) != nil {
 		t.Error("remembers a name of 2000 bytes")
 	}

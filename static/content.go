@@ -1,36 +1,108 @@
 package static
 
 import (
-	"errors"
+	"bytes"
+	"compress/gzip"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
+	"runtime"
+	"sync/atomic"
 	"time"
+
+	"aerys"
 )
 
-// errChanged means that a file is no longer what was remembered of it.
-var errChanged = errors.New("static: the file has changed")
-
-// stamp tells versions of a file apart.
-type stamp struct {
-	size     int64
-	modified int64 // in ns since 1970; 0: unknown
-	inode    uint64
+// kept is a body in memory, and the same compressed, or nil if that is no gain.
+// It is used by the cache, and by whoever sends it.
+type kept struct {
+	body       []byte
+	compressed *representation
+	file       *os.File // with the same content, or nil
+	users      atomic.Int64
 }
 
-func stampOf(info fs.FileInfo) stamp {
-	s := stamp{size: info.Size(), inode: inode(info)}
-	if modified := info.ModTime(); modified.Unix() > 0 {
-		s.modified = modified.UnixNano()
+// fileFrom is from what length in bytes the kernel is given a file to send
+// instead of bytes to copy: a copy of 100 KiB takes twice as long.
+const fileFrom = 32 << 10
+
+// newKept keeps a body, of which whoever calls is the first user.
+func newKept(body []byte, compressed *representation) *kept {
+	k := &kept{body: body, compressed: compressed}
+	k.users.Store(1)
+	return k
+}
+
+// withFile adds a file to a body that will be sent many times, one that nobody
+// else can write to. The kernel sends such a file without a copy, and what it
+// sends is never half of an old and half of a new one.
+func (k *kept) withFile() *kept {
+	if runtime.GOOS != "linux" || len(k.body) < fileFrom {
+		return k
 	}
-	return s
+	file, err := os.CreateTemp("", "aerys")
+	if err != nil {
+		return k
+	}
+	_, err = file.Write(k.body)
+	if os.Remove(file.Name()) != nil || err != nil {
+		file.Close()
+		return k
+	}
+	k.file = file
+	return k
 }
 
-// recent reports whether a write right now might leave the stamp as it is:
-// file systems keep time in ticks of up to two seconds.
-func (s stamp) recent() bool {
-	return time.Since(time.Unix(0, s.modified)).Abs() < 2*time.Second
+// use keeps k for a user until it leaves, unless k is given up already.
+func (k *kept) use() bool {
+	for users := k.users.Load(); users > 0; users = k.users.Load() {
+		if k.users.CompareAndSwap(users, users+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// leave ends a use. The last one closes the file.
+func (k *kept) leave() {
+	if k.users.Add(-1) > 0 {
+		return
+	}
+	k.file.Close() // or does nothing, where there is none
+	if k.compressed != nil {
+		k.compressed.drop()
+	}
+}
+
+// drop gives up what is kept; requests under way go on with it.
+func (r *representation) drop() {
+	if old := r.kept.Swap(nil); old != nil {
+		old.leave()
+	}
+}
+
+// made returns a representation that is no file.
+func made(body []byte, contentType, coding string, modified time.Time) *representation {
+	r := &representation{stamp: stamp{size: int64(len(body))}, modified: modified, etag: contentTag(body)}
+	r.kept.Store(newKept(body, nil))
+	r.prepare(contentType, coding)
+	return r
+}
+
+// compress returns r, with the given body, in gzip coding; nil if that is no
+// gain.
+func (r *representation) compress(body []byte) *representation {
+	var buffer bytes.Buffer
+	writer := gzip.NewWriter(&buffer)
+	writer.Write(body)
+	writer.Close()
+	if buffer.Len() >= len(body) {
+		return nil
+	}
+	small := made(bytes.Clone(buffer.Bytes()), r.contentType[0], "gzip", r.modified)
+	small.kept.Load().withFile()
+	return small
 }
 
 // content is what a representation consists of: what is kept in memory, or an
@@ -43,24 +115,20 @@ type content struct {
 
 // open returns what r consists of, or errChanged if that is no longer what r
 // says.
-func (f *Files) open(r *representation) (content, error) {
-	kept := r.kept.Load()
-	switch {
-	case kept != nil && kept.use():
+func (s *source) open(r *representation) (content, error) {
+	if kept := r.kept.Load(); kept != nil && kept.use() {
 		return content{kept: kept}, nil
-	case r.name == "":
+	}
+	if r.name == "" {
 		return content{}, errChanged // it was made from a file that was given up just now
 	}
-	return f.openFile(r)
+	return s.openFile(r)
 }
 
-func (f *Files) openFile(r *representation) (content, error) {
-	file, err := f.source.Open(r.name)
-	if err != nil && failure(err) == nil {
-		return content{}, errChanged
-	}
+func (s *source) openFile(r *representation) (content, error) {
+	file, err := s.Open(r.name)
 	if err != nil {
-		return content{}, err
+		return content{}, gone(err)
 	}
 	opened := content{file: file, want: r.stamp}
 	if !opened.unchanged() {
@@ -70,19 +138,9 @@ func (f *Files) openFile(r *representation) (content, error) {
 	return opened, nil
 }
 
-// keep reads r into memory, if there is room for it and nobody else does so.
-func (f *Files) keep(r *representation, owner *resource) error {
-	if r.kept.Load() != nil || !f.cache.reserve(r, owner) {
-		return nil
-	}
-	read, err := f.read(r)
-	f.cache.keep(r, read)
-	return err
-}
-
 // read returns r whole, or errChanged if it changed meanwhile.
-func (f *Files) read(r *representation) (*kept, error) {
-	opened, err := f.openFile(r)
+func (s *source) read(r *representation) (*kept, error) {
+	opened, err := s.openFile(r)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +152,7 @@ func (f *Files) read(r *representation) (*kept, error) {
 		return nil, errChanged
 	case n < len(body):
 		return nil, err
-	case r.compressible() && !f.options.DisableCompression:
+	case s.compressible(r):
 		return newKept(body, r.compress(body)).withFile(), nil
 	}
 	return newKept(body, nil).withFile(), nil
@@ -147,11 +205,29 @@ func (c content) send(w http.ResponseWriter, r *http.Request, part byteRange) {
 // reader returns what reads a part, in the way that has the kernel send it
 // where it and w can.
 func (c content) reader(w http.ResponseWriter, r *http.Request, part byteRange) io.Reader {
-	if file, ok := c.file.(*os.File); ok && part.length >= fileFrom && kernelSends(w, r) != nil {
+	if file, ok := c.file.(*os.File); ok && kernelSends(w, r, part) != nil {
 		return io.NewSectionReader(file, part.start, part.length)
 	}
 	if seeker, ok := c.file.(io.Seeker); ok {
 		seeker.Seek(part.start, io.SeekStart) // where it fails, reading does
 	}
 	return c.file
+}
+
+// send sends a part: of the file, where that is better.
+func (k *kept) send(w http.ResponseWriter, r *http.Request, part byteRange) {
+	if response := kernelSends(w, r, part); k.file != nil && response != nil {
+		response.ReadFrom(io.NewSectionReader(k.file, part.start, part.length))
+		return
+	}
+	w.Write(k.body[part.start:][:part.length])
+}
+
+// kernelSends returns w if the kernel can send it that much of a file.
+func kernelSends(w http.ResponseWriter, r *http.Request, part byteRange) *aerys.Response {
+	if runtime.GOOS != "linux" || part.length < fileFrom || r.ProtoMajor > 1 || r.TLS != nil {
+		return nil
+	}
+	response, _ := w.(*aerys.Response)
+	return response
 }

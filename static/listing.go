@@ -16,17 +16,14 @@ import (
 const maxListed = 10_000
 
 // list renders the listing of a directory.
-func (f *Files) list(r *http.Request, directory string) (*representation, error) {
-	entries, err := fs.ReadDir(f.source, directory)
-	if err != nil && failure(err) == nil {
-		return nil, errChanged
-	}
+func (s *source) list(r *http.Request, directory string) (*representation, error) {
+	entries, err := fs.ReadDir(s.FS, directory)
 	if err != nil {
-		return nil, err
+		return nil, gone(err)
 	}
 	here := page.Listing{Title: path.Base(r.URL.Path), Way: way(directory), More: max(0, len(entries)-maxListed)}
 	for _, entry := range entries[:len(entries)-here.More] {
-		if entry, ok := f.entry(directory, entry); ok {
+		if entry, ok := s.entry(directory, entry); ok {
 			here.Entries = append(here.Entries, entry)
 		}
 	}
@@ -47,28 +44,24 @@ func rank(i page.Entry) string {
 }
 
 // entry describes an entry; ok is false if no request can reach it.
-func (f *Files) entry(directory string, entry fs.DirEntry) (page.Entry, bool) {
+func (s *source) entry(directory string, entry fs.DirEntry) (page.Entry, bool) {
 	name := path.Join(directory, entry.Name())
-	info, err := fs.Stat(f.source, name) // follows links, unless they leave the root
-	if err != nil || !f.options.DotFiles && hidden(name) || !info.IsDir() && !info.Mode().IsRegular() {
+	info, err := fs.Stat(s.FS, name) // follows links, unless they leave the root
+	if err != nil || !s.DotFiles && hidden(name) || !info.IsDir() && !info.Mode().IsRegular() {
 		return page.Entry{}, false
 	}
 	// With "./" in front, no name is taken for a scheme.
-	i := page.Entry{Name: entry.Name(), URL: "./" + url.PathEscape(entry.Name()), Modified: info.ModTime()}
-	if info.IsDir() {
-		i.Directory, i.URL = true, i.URL+"/"
-	} else {
-		i.Bytes = info.Size()
+	shown := page.Entry{Name: entry.Name(), URL: "./" + url.PathEscape(entry.Name()), Modified: info.ModTime(),
+		Directory: info.IsDir(), Bytes: info.Size()}
+	if shown.Directory {
+		shown.URL += "/"
 	}
-	return i, true
+	return shown, true
 }
 
 // way returns the directories from the root to this one.
 func way(directory string) []page.Entry {
-	names := strings.Split("/"+strings.TrimPrefix(directory, "."), "/")
-	if directory == "." {
-		names = names[:1]
-	}
+	names := strings.Split(strings.TrimSuffix(path.Join("/", directory), "/"), "/")
 	var items []page.Entry
 	for i, name := range names {
 		items = append(items, page.Entry{Name: name + "/", URL: "./" + strings.Repeat("../", len(names)-1-i)})

@@ -114,6 +114,9 @@ func (o *Options) complete(source fs.FS) error {
 	o.CacheEntryMaxCount = cmp.Or(o.CacheEntryMaxCount, 2048)
 	o.BufferedFileMaxCount = cmp.Or(o.BufferedFileMaxCount, 50)
 	o.BufferedFileMaxSize = cmp.Or(o.BufferedFileMaxSize, 512<<10)
+	if o.CacheEntryTTL < 0 || o.CacheEntryMaxCount < 0 {
+		o.CacheEntryMaxCount, o.BufferedFileMaxCount = 0, 0
+	}
 	o.Origins = slices.Clone(o.Origins)
 	if len(o.Origins) > 0 && o.Origins[0] != "*" {
 		o.vary = []string{"Origin"}
@@ -166,11 +169,8 @@ func (o *Options) checkTypes() error {
 func (o *Options) checkOrigins() error {
 	for _, origin := range o.Origins {
 		address, err := url.Parse(origin)
-		full := err == nil && address.Scheme != "" && address.Host != ""
-		if full && address.Scheme+"://"+address.Host == origin {
-			continue
-		}
-		if origin != "*" || len(o.Origins) > 1 {
+		full := err == nil && address.Scheme != "" && address.Host != "" && address.Scheme+"://"+address.Host == origin
+		if !full && (origin != "*" || len(o.Origins) > 1) {
 			return fmt.Errorf("Origins: write %q like \"https://example.com\", or \"*\" alone", origin)
 		}
 	}

@@ -2,9 +2,10 @@ package static
 
 import (
 	"fmt"
-	"math"
-	"math/rand/v2"
+	"strconv"
 	"strings"
+
+	"aerys/internal/field"
 )
 
 // maxRanges is how many ranges a request may ask for. One that asks for more
@@ -22,16 +23,13 @@ func (b byteRange) contentRange(size int64) string {
 // parseRanges reads a Range field (RFC 9110 §14.2). It returns the ranges that
 // a representation of the given size can satisfy. satisfiable is false if that
 // is none of them; no ranges but satisfiable: the field is to be ignored.
-func parseRanges(field string, size int64) (ranges []byteRange, satisfiable bool) {
-	unit, list, ok := strings.Cut(field, "=")
+func parseRanges(value string, size int64) (ranges []byteRange, satisfiable bool) {
+	unit, list, ok := strings.Cut(value, "=")
 	if !ok || !strings.EqualFold(unit, "bytes") {
 		return nil, true
 	}
 	asked, total := 0, int64(0)
-	for item := range strings.SplitSeq(list, ",") {
-		if item = strings.Trim(item, " \t"); item == "" {
-			continue
-		}
+	for item := range field.Elements([]string{list}) {
 		part, valid := parseRange(item, size)
 		if asked++; !valid || asked > maxRanges {
 			return nil, true
@@ -50,60 +48,21 @@ func parseRanges(field string, size int64) (ranges []byteRange, satisfiable bool
 // parseRange reads one range; one that cannot be satisfied has no length.
 func parseRange(item string, size int64) (part byteRange, valid bool) {
 	first, last, ok := strings.Cut(item, "-")
-	if !ok {
+	start, begins := parsePosition(first)
+	end, ends := parsePosition(last)
+	switch {
+	case !ok, first != "" && !begins, last != "" && !ends, begins && ends && end < start, !begins && !ends:
 		return part, false
+	case !begins: // so many bytes at the end
+		start, end = max(0, size-end), size
+	case !ends:
+		end = size
 	}
-	if first == "" {
-		suffix, ok := parsePosition(last)
-		suffix = min(suffix, size)
-		return byteRange{size - suffix, suffix}, ok
-	}
-	start, ok := parsePosition(first)
-	if !ok {
-		return part, false
-	}
-	end := int64(math.MaxInt64)
-	if last != "" {
-		if end, ok = parsePosition(last); !ok || end < start {
-			return part, false
-		}
-	}
-	if start >= size {
-		return part, true
-	}
-	return byteRange{start, min(end, size-1) - start + 1}, true
+	return byteRange{start, max(0, min(end+1, size)-start)}, true
 }
 
 // parsePosition reads digits. Numbers too large for any file are cut off.
 func parsePosition(digits string) (n int64, ok bool) {
-	for _, c := range []byte(digits) {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		if n = n*10 + int64(c-'0'); n > math.MaxInt64/16 {
-			n = math.MaxInt64 / 16
-		}
-	}
-	return n, digits != ""
+	position, _ := strconv.ParseUint(digits, 10, 59)
+	return int64(position), digits != "" && strings.Trim(digits, "0123456789") == ""
 }
-
-// byteRanges is a multipart/byteranges body (RFC 9110 §14.6).
-type byteRanges struct {
-	boundary string
-	headers  []string // one before each range
-	length   int64    // of all
-}
-
-func newByteRanges(ranges []byteRange, contentType string, size int64) byteRanges {
-	b := byteRanges{boundary: fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())}
-	for _, part := range ranges {
-		header := fmt.Sprintf("\r\n--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n",
-			b.boundary, contentType, part.contentRange(size))
-		b.headers = append(b.headers, header)
-		b.length += int64(len(header)) + part.length
-	}
-	b.length += int64(len(b.end()))
-	return b
-}
-
-func (b byteRanges) end() string { return "\r\n--" + b.boundary + "--\r\n" }

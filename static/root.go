@@ -24,8 +24,11 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"os"
+	"path"
 	"slices"
+	"strings"
 
 	"aerys"
 	"aerys/internal/field"
@@ -35,10 +38,9 @@ import (
 // for what does not exist to the next action, and an http.Handler that answers
 // them with 404. Its methods may be called from any goroutine.
 type Files struct {
-	options Options
-	source  fs.FS
-	closer  func() error
-	cache   *cache
+	source *source
+	cache  *cache
+	closer func() error
 }
 
 // Root serves the files in dir and below. It panics if dir is no directory
@@ -64,19 +66,18 @@ func FS(source fs.FS, options ...Options) *Files {
 }
 
 // newFiles checks the options and puts a Files together. place names it in panics.
-func newFiles(place string, source fs.FS, closer func() error, options []Options) *Files {
+func newFiles(place string, files fs.FS, closer func() error, options []Options) *Files {
 	if len(options) > 1 {
 		panic(place + ": give one Options at most")
 	}
-	files := &Files{source: source, closer: closer}
+	s := &source{FS: files}
 	if len(options) == 1 {
-		files.options = options[0]
+		s.Options = options[0]
 	}
-	if err := files.options.complete(source); err != nil {
+	if err := s.complete(files); err != nil {
 		panic(fmt.Sprintf("%s: %v", place, err))
 	}
-	files.cache = newCache(&files.options)
-	return files
+	return &Files{source: s, cache: newCache(s), closer: closer}
 }
 
 // Serve answers req if it names a file, and otherwise leaves res untouched.
@@ -118,17 +119,17 @@ const attempts = 4
 
 // serve answers r, unless it names no file.
 func (f *Files) serve(w http.ResponseWriter, r *http.Request) bool {
-	key, ok := f.key(r.URL)
+	key, ok := key(r.URL, f.source.Prefix)
 	if !ok {
 		return false
 	}
-	reload := f.options.Debug && (field.HasToken(r.Header["Cache-Control"], "no-cache") || field.HasToken(r.Header["Pragma"], "no-cache"))
+	reload := f.source.Debug && (field.HasToken(r.Header["Cache-Control"], "no-cache") || field.HasToken(r.Header["Pragma"], "no-cache"))
 	err := errChanged
 	for attempt := 0; attempt < attempts && errors.Is(err, errChanged); attempt++ {
 		var found *resource
-		found, err = f.find(key, reload || attempt > 0)
+		found, err = f.cache.find(key, reload || attempt > 0)
 		if err == nil && !found.exists() && f.fallsBack(r, key) {
-			found, err = f.find(fallbackKey, reload || attempt > 0)
+			found, err = f.cache.find(fallbackKey, reload || attempt > 0)
 		}
 		if err == nil && !found.exists() {
 			return false
@@ -156,17 +157,12 @@ var (
 // answer answers a request for what exists. When it returns an error, which is
 // that of the file system or errChanged, the response is untouched.
 func (f *Files) answer(w http.ResponseWriter, r *http.Request, found *resource) error {
-	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	if reads && found.redirect == "" {
-		chosen, err := f.choose(r, found)
-		if err != nil {
-			return err
-		}
-		return f.send(w, r, found, chosen)
+	if reads(r) && found.redirect == "" {
+		return f.send(w, r, found)
 	}
 	f.shareAcrossOrigins(w.Header(), r)
 	switch {
-	case reads:
+	case reads(r):
 		redirect(w, r, found.redirect)
 	case r.Method == http.MethodOptions:
 		w.Header()["Allow"] = allowed
@@ -179,19 +175,40 @@ func (f *Files) answer(w http.ResponseWriter, r *http.Request, found *resource) 
 	return nil
 }
 
+// fallsBack reports whether Options.Fallback answers r.
+func (f *Files) fallsBack(r *http.Request, key string) bool {
+	return f.source.Fallback != "" && reads(r) && (path.Ext(key) == "" || field.HasItem(r.Header["Accept"], "text/html"))
+}
+
+func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// redirect sends the client to another path of this site.
+func redirect(w http.ResponseWriter, r *http.Request, path string) {
+	location := url.URL{Path: mount(r) + path, RawQuery: r.URL.RawQuery}
+	w.Header().Set("Location", location.String())
+	refuse(w, http.StatusMovedPermanently)
+}
+
+// mount returns what http.StripPrefix took off the front of the path. It is
+// clean and starts with one slash, so that no Location leaves the site.
+func mount(r *http.Request) string {
+	asked, _, _ := strings.Cut(r.RequestURI, "?")
+	front, ok := strings.CutSuffix(asked, r.URL.EscapedPath())
+	if !ok || !strings.HasPrefix(front, "/") {
+		return ""
+	}
+	return strings.TrimSuffix(path.Clean("/"+front), "/")
+}
+
 // shareAcrossOrigins sets the fields of CORS; a preflight is an OPTIONS.
 func (f *Files) shareAcrossOrigins(header http.Header, r *http.Request) {
-	origins, origin := f.options.Origins, r.Header.Get("Origin")
-	switch {
-	case len(origins) == 0:
-		return
-	case origins[0] == "*":
-		header.Set("Access-Control-Allow-Origin", "*")
-	case slices.Contains(origins, origin):
-		header.Set("Access-Control-Allow-Origin", origin)
-	default:
+	origins, origin := f.source.Origins, r.Header.Get("Origin")
+	if slices.Contains(origins, "*") {
+		origin = "*"
+	} else if !slices.Contains(origins, origin) {
 		return
 	}
+	header.Set("Access-Control-Allow-Origin", origin)
 	header.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Encoding, Content-Length, Content-Range, ETag")
 	if r.Header.Get("Access-Control-Request-Method") != "" {
 		header["Access-Control-Allow-Methods"] = allowed

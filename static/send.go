@@ -1,9 +1,12 @@
 package static
 
 import (
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"time"
 
 	"aerys/internal/field"
 )
@@ -11,11 +14,11 @@ import (
 // choose returns the representation of found that r prefers.
 func (f *Files) choose(r *http.Request, found *resource) (*representation, error) {
 	if found.directory != "" {
-		return f.list(r, found.directory)
+		return f.source.list(r, found.directory)
 	}
 	accept := r.Header["Accept-Encoding"]
 	chosen := found.choose(accept)
-	if err := f.keep(chosen, found); err != nil {
+	if err := f.cache.keep(chosen, found); err != nil {
 		return nil, err
 	}
 	if kept := chosen.kept.Load(); len(accept) > 0 && kept != nil && kept.compressed != nil &&
@@ -25,13 +28,16 @@ func (f *Files) choose(r *http.Request, found *resource) (*representation, error
 	return chosen, nil
 }
 
-// send answers GET and HEAD with a representation of found.
-func (f *Files) send(w http.ResponseWriter, r *http.Request, found *resource, chosen *representation) error {
+// send answers GET and HEAD with the representation of found that r prefers.
+func (f *Files) send(w http.ResponseWriter, r *http.Request, found *resource) error {
+	chosen, err := f.choose(r, found)
+	if err != nil {
+		return err
+	}
 	status := precondition(r.Header, chosen)
 	var opened content
 	if status == http.StatusOK && r.Method == http.MethodGet {
-		var err error
-		if opened, err = f.open(chosen); err != nil {
+		if opened, err = f.source.open(chosen); err != nil {
 			return err
 		}
 		defer opened.close()
@@ -114,14 +120,67 @@ func sendContent(w http.ResponseWriter, r *http.Request, chosen *representation,
 	}
 }
 
+// sendMultipart sends a multipart/byteranges body (RFC 9110 §14.6).
 func sendMultipart(w http.ResponseWriter, r *http.Request, chosen *representation, opened content, ranges []byteRange) {
-	body := newByteRanges(ranges, chosen.contentType[0], chosen.stamp.size)
-	w.Header().Set("Content-Type", "multipart/byteranges; boundary="+body.boundary)
-	w.Header().Set("Content-Length", strconv.FormatInt(body.length, 10))
+	boundary := fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
+	end := "\r\n--" + boundary + "--\r\n"
+	length, headers := int64(len(end)), make([]string, len(ranges))
+	for i, part := range ranges {
+		headers[i] = fmt.Sprintf("\r\n--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n",
+			boundary, chosen.contentType[0], part.contentRange(chosen.stamp.size))
+		length += int64(len(headers[i])) + part.length
+	}
+	w.Header().Set("Content-Type", "multipart/byteranges; boundary="+boundary)
+	w.Header().Set("Content-Length", strconv.FormatInt(length, 10))
 	w.WriteHeader(http.StatusPartialContent)
 	for i, part := range ranges {
-		io.WriteString(w, body.headers[i])
+		io.WriteString(w, headers[i])
 		opened.send(w, r, part)
 	}
-	io.WriteString(w, body.end())
+	io.WriteString(w, end)
+}
+
+// precondition evaluates the preconditions of a GET or HEAD in the order of
+// RFC 9110 §13.2.2, and returns 200, 304 or 412.
+func precondition(header http.Header, r *representation) int {
+	if match := header["If-Match"]; match != nil {
+		if !field.AnyTag(match, r.etag, false) {
+			return http.StatusPreconditionFailed
+		}
+	} else if date, ok := date(header, "If-Unmodified-Since", r); ok && r.modified.After(date) {
+		return http.StatusPreconditionFailed
+	}
+	if match := header["If-None-Match"]; match != nil {
+		if field.AnyTag(match, r.etag, true) {
+			return http.StatusNotModified
+		}
+	} else if date, ok := date(header, "If-Modified-Since", r); ok && !r.modified.After(date) {
+		return http.StatusNotModified
+	}
+	return http.StatusOK
+}
+
+// date returns the date in a field. It does not count if it is none, or if the
+// time of r's last change is not known (RFC 9110 §13.1.3, §13.1.4).
+func date(header http.Header, name string, r *representation) (time.Time, bool) {
+	values := header[name]
+	if len(values) != 1 || r.modified.IsZero() {
+		return time.Time{}, false
+	}
+	date, err := http.ParseTime(values[0])
+	return date, err == nil
+}
+
+// ifRange reports whether a Range is to be obeyed: If-Range is absent, or names
+// exactly this version (RFC 9110 §13.1.5).
+func ifRange(header http.Header, r *representation) bool {
+	values := header["If-Range"]
+	if values == nil {
+		return true
+	}
+	if len(values) == 1 && values[0] == r.etag {
+		return true // equal strings compare strongly, as ours are strong
+	}
+	date, ok := date(header, "If-Range", r)
+	return ok && r.modified.Equal(date)
 }
