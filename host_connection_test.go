@@ -195,28 +195,6 @@ func TestMaxHeaderSize(t *testing.T) {
 	}
 }
 
-func TestMaxHeaderSizeOfHTTP2(t *testing.T) {
-	s := runServer(t, Options{MaxHeaderSize: 8192}, local("x"))
-	tr := transport(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
-	defer tr.CloseIdleConnections()
-	for _, test := range []struct{ size, want int }{{3500, 200}, {9000, 431}} { // the first waits for the server's SETTINGS
-		size, want := test.size, test.want
-		request, _ := http.NewRequest("GET", "http://"+s.addr(), nil)
-		request.Header.Set("A", strings.Repeat("x", size))
-		response, err := (&http.Client{Transport: tr}).Do(request)
-		if err != nil {
-			if want == 431 && strings.Contains(err.Error(), "larger than peer's advertised limit") {
-				continue // the client knows the limit from SETTINGS
-			}
-			t.Fatal(err)
-		}
-		response.Body.Close()
-		if response.StatusCode != want {
-			t.Errorf("%d bytes: status %d, want %d", size, response.StatusCode, want)
-		}
-	}
-}
-
 func TestUnreadBodiesDoNotHoldConnections(t *testing.T) {
 	s := runServer(t, Options{}, local("x"))
 	var text string

@@ -32,6 +32,7 @@ var imports = map[string][]string{
 	"internal/pattern":       nil,
 	"internal/http1":         {"aerys/internal/loop"},
 	"internal/outlet":        {"aerys/internal/http1", "aerys/internal/loop"},
+	"internal/spec":          nil, // of tests
 	"ws/frame":               nil,
 	"ws":                     {"aerys", "aerys/internal/field", "aerys/internal/loop", "aerys/ws/frame", "aerys/ws/internal/deflate"},
 	"ws/internal/deflate":    {"aerys/internal/field", "aerys/ws/frame"},

@@ -21,7 +21,7 @@ func runProtocol(t *testing.T, protocol string, options Options, host *Host) (*t
 	t.Helper()
 	scheme := "http"
 	if strings.HasSuffix(protocol, "TLS") {
-		certFile, keyFile := WriteCertificate(t, t.TempDir(), "localhost")
+		certFile, keyFile := writeCertificate(t, t.TempDir(), "localhost")
 		host.Encrypt(certFile, keyFile)
 		scheme = "https"
 	}

@@ -1,10 +1,9 @@
-package aerys_test
+package spec
 
 import (
 	"context"
 	"encoding/xml"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -43,29 +42,6 @@ func command(t *testing.T, path string, arguments ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, path, arguments...)
 }
 
-// serve runs a server until the test ends.
-func serve(t *testing.T, options aerys.Options, hosts ...*aerys.Host) (server *aerys.Server, addresses []net.Addr) {
-	t.Helper()
-	ready, stopped := make(chan []net.Addr, 1), make(chan error, 1)
-	options.Logger = slog.New(slog.DiscardHandler)
-	server = &aerys.Server{Hosts: hosts, Options: options,
-		Ready: func(addresses []net.Addr) { ready <- addresses }}
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() { stopped <- server.Serve(ctx) }()
-	select {
-	case addresses = <-ready:
-	case err := <-stopped:
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		if err := <-stopped; err != nil {
-			t.Error(err)
-		}
-	})
-	return server, addresses
-}
-
 // leftToNetHTTP are the cases of h2spec that net/http fails.
 var leftToNetHTTP = []string{
 	// It takes the second of two values in one SETTINGS frame after the response has begun.
@@ -81,7 +57,7 @@ func readBody(req *aerys.Request, _ *aerys.Response) { io.Copy(io.Discard, req.B
 // TestH2spec has h2spec check HTTP/2 (RFC 9113, RFC 7541).
 func TestH2spec(t *testing.T) {
 	h2spec := tool(t, "h2spec", "go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible")
-	certFile, keyFile := aerys.WriteCertificate(t, t.TempDir(), "localhost")
+	certFile, keyFile := writeCertificate(t, t.TempDir(), "localhost")
 	for _, test := range []struct {
 		name, flag string
 		host       *aerys.Host
@@ -93,8 +69,8 @@ func TestH2spec(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			_, addresses := serve(t, aerys.Options{}, test.host.Expose("127.0.0.1", 0).Use(readBody, hello))
-			port := strconv.Itoa(addresses[0].(*net.TCPAddr).Port)
+			s := run(t, aerys.Options{}, test.host.Expose("127.0.0.1", 0).Use(readBody, hello))
+			port := strconv.Itoa(s.addresses[0].(*net.TCPAddr).Port)
 			report := filepath.Join(t.TempDir(), "report.xml")
 			output, _ := command(t, h2spec, "--port", port, test.flag, "--insecure", "--junit-report", report).CombinedOutput()
 			cases, failed := readJUnit(t, report)
@@ -146,9 +122,8 @@ func readJUnit(t *testing.T, file string) (cases int, failed []string) {
 func TestSlowClients(t *testing.T) {
 	slowhttptest := tool(t, "slowhttptest", "apt-get install slowhttptest")
 	const clients = 300 // of each attack
-	server, addresses := serve(t, aerys.Options{}, new(aerys.Host).Expose("127.0.0.1", 0).
-		Use(readBody, static.FS(fstest.MapFS{"page": {Data: make([]byte, 4<<10)}, "film": {Data: make([]byte, 4<<20)}}), hello))
-	url := "http://" + addresses[0].String()
+	s := run(t, aerys.Options{}, at(readBody, static.FS(fstest.MapFS{"page": {Data: make([]byte, 4<<10)}, "film": {Data: make([]byte, 4<<20)}}), hello))
+	url := s.url()
 	attacks := [][]string{
 		{"-H", "-u", url},                                  // headers that never end
 		{"-B", "-u", url},                                  // bodies that never end
@@ -176,16 +151,12 @@ func TestSlowClients(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 		probe(t, url)
-		most = max(most, connections(server).Open)
+		most = max(most, s.open())
 	}
-	if n := connections(server).Accepted; n < 4*clients || most < clients { // a busy machine attacks slowly
+	if n := s.connections().Accepted; n < 4*clients || most < clients { // a busy machine attacks slowly
 		t.Errorf("%d clients came, %d at once: this was no attack", n, most)
 	}
-	for end := time.Now().Add(5 * time.Second); connections(server).Open > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("%d connections stayed", connections(server).Open)
-		}
-	}
+	eventually(t, "the end of all connections", func() bool { return s.open() == 0 })
 }
 
 // probe is a client like any other.
@@ -201,8 +172,4 @@ func probe(t *testing.T, url string) {
 	if body, _ := io.ReadAll(response.Body); string(body) != "Hello, world!" {
 		t.Errorf("answered %d %q", response.StatusCode, body)
 	}
-}
-
-func connections(server *aerys.Server) aerys.ConnectionState {
-	return server.Monitor().(aerys.ServerState).Connections
 }

@@ -1,16 +1,49 @@
-package aerys
+package spec
 
 import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"testing"
 	"time"
+
+	"aerys"
 )
+
+// TestStuckClients has clients ask for something long, and read nothing of it.
+func TestStuckClients(t *testing.T) {
+	failed := make(chan error, 1)
+	endless := func(_ *aerys.Request, res *aerys.Response) {
+		var err error
+		for piece := make([]byte, 64<<10); err == nil; {
+			_, err = res.Write(piece)
+		}
+		failed <- err
+	}
+	for _, encrypted := range []bool{false, true} {
+		host := secured(t, at(endless), encrypted)
+		s := timed(t, aerys.Options{ConnectionTimeout: time.Second}, host)
+		begun(t, s.addresses[0], encrypted)
+		for seconds := 0; len(failed) == 0 && seconds < 60; seconds++ {
+			s.pass(1)
+		}
+		select {
+		case err := <-failed:
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("encrypted: %v: %v", encrypted, err)
+			}
+		default:
+			t.Fatalf("encrypted: %v: the handler still writes", encrypted)
+		}
+		eventually(t, "the end of the connection", func() bool { return s.open() == 0 })
+	}
+}
 
 // TestStuckHandlers has handlers who do not care for errors send to clients who
 // have stopped to read. What they go on to send does not wait again and again.
@@ -19,14 +52,13 @@ func TestStuckHandlers(t *testing.T) {
 	const timeout, size = 50 * time.Millisecond, 16 << 20
 	file, _ := randomFile(t, 0)
 	file.Truncate(size)
-	certFile, keyFile := WriteCertificate(t, t.TempDir(), "localhost")
-	for name, send := range map[string]func(*Response){
-		"files": func(res *Response) {
+	for name, send := range map[string]func(*aerys.Response){
+		"files": func(res *aerys.Response) {
 			for range 10 {
 				res.ReadFrom(io.NewSectionReader(file, 0, size))
 			}
 		},
-		"writes": func(res *Response) {
+		"writes": func(res *aerys.Response) {
 			for piece := make([]byte, 1<<20); res.Status() == 200; {
 				if _, err := res.Write(piece); err != nil {
 					break
@@ -41,21 +73,18 @@ func TestStuckHandlers(t *testing.T) {
 		for _, encrypted := range []bool{false, true} {
 			t.Run(name+", encrypted: "+strconv.FormatBool(encrypted), func(t *testing.T) {
 				t.Parallel()
-				host := new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
+				host := secured(t, at(func(_ *aerys.Request, res *aerys.Response) {
 					res.SetHeader("Content-Length", strconv.Itoa(100*size))
 					send(res)
-				})
-				if encrypted {
-					host.Encrypt(certFile, keyFile)
-				}
-				s := runServer(t, Options{ConnectionTimeout: timeout}, host)
+				}), encrypted)
+				s := run(t, aerys.Options{ConnectionTimeout: timeout}, host)
 				begun(t, s.addresses[0], encrypted)
 				began := time.Now()
 				for s.open() > 0 && time.Since(began) < time.Minute {
 					time.Sleep(timeout)
 				}
 				// 40 times are 2 s, and the rest is for a busy machine.
-				if took := time.Since(began); took < patience*timeout || took > 7*time.Second {
+				if took := time.Since(began); took < waited*timeout || took > 7*time.Second {
 					t.Errorf("dropped after %v", took)
 				}
 			})
@@ -91,11 +120,10 @@ func TestSlowReaders(t *testing.T) {
 	t.Parallel()
 	const timeout, size = 80 * time.Millisecond, 8 << 20
 	file, content := randomFile(t, size)
-	certFile, keyFile := WriteCertificate(t, t.TempDir(), "localhost")
-	for name, send := range map[string]func(*Response){
-		"a file":  func(res *Response) { res.ReadFrom(io.NewSectionReader(file, 0, size)) },
-		"a write": func(res *Response) { res.Write(content) },
-		"writes": func(res *Response) {
+	for name, send := range map[string]func(*aerys.Response){
+		"a file":  func(res *aerys.Response) { res.ReadFrom(io.NewSectionReader(file, 0, size)) },
+		"a write": func(res *aerys.Response) { res.Write(content) },
+		"writes": func(res *aerys.Response) {
 			for rest := content; len(rest) > 0; rest = rest[1<<10:] {
 				res.Write(rest[:1<<10])
 			}
@@ -104,16 +132,13 @@ func TestSlowReaders(t *testing.T) {
 		for _, encrypted := range []bool{false, true} {
 			t.Run(name+", encrypted: "+strconv.FormatBool(encrypted), func(t *testing.T) {
 				t.Parallel()
-				host := new(Host).Expose("127.0.0.1", 0).Use(func(_ *Request, res *Response) {
+				host := secured(t, at(func(_ *aerys.Request, res *aerys.Response) {
 					res.SetHeader("Content-Length", strconv.Itoa(size)).SetHeader("Content-Type", "image/png")
 					if send(res); res.Err() != nil {
 						t.Error(res.Err())
 					}
-				})
-				if encrypted {
-					host.Encrypt(certFile, keyFile)
-				}
-				s := runServer(t, Options{ConnectionTimeout: timeout}, host)
+				}), encrypted)
+				s := run(t, aerys.Options{ConnectionTimeout: timeout}, host)
 				response, err := http.ReadResponse(begun(t, s.addresses[0], encrypted), nil)
 				if err != nil {
 					t.Fatal(err)

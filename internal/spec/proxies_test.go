@@ -1,7 +1,6 @@
-package aerys_test
+package spec
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -75,18 +74,17 @@ func TestBehindProxies(t *testing.T) {
 	for _, p := range proxies {
 		t.Run(p.name, func(t *testing.T) {
 			program := tool(t, p.name, p.install)
-			server, addresses := serve(t, aerys.Options{MaxRequestsPerConnection: -1}, new(aerys.Host).Expose("127.0.0.1", 0).
-				Use(aerys.Router().Get("/echo", ws.Websocket(&app{data: sendBack})), http.HandlerFunc(named)))
+			s := timed(t, aerys.Options{MaxRequestsPerConnection: -1}, at(aerys.Router().Get("/echo", ws.Websocket(&app{data: sendBack})), http.HandlerFunc(named)))
 			dir := t.TempDir()
 			file := filepath.Join(dir, "config")
-			config := strings.NewReplacer("DIR", dir, "SERVER", addresses[0].String()).Replace(p.config)
+			config := strings.NewReplacer("DIR", dir, "SERVER", s.addresses[0].String()).Replace(p.config)
 			if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			front := filepath.Join(dir, "front")
 			background(t, exec.Command(program, append(p.arguments, file)...), front)
-			t.Run("requests", func(t *testing.T) { askMany(t, server, front) })
-			t.Run("kept for a minute", func(t *testing.T) { askSeldom(t, server, front) })
+			t.Run("requests", func(t *testing.T) { askMany(t, s, front) })
+			t.Run("kept for a minute", func(t *testing.T) { askSeldom(t, s, front) })
 			t.Run("WebSocket", func(t *testing.T) { echoThrough(t, front) })
 		})
 	}
@@ -118,14 +116,6 @@ func background(t *testing.T, cmd *exec.Cmd, socket string) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-}
-
-// through is a client of what listens on a Unix socket.
-func through(socket string) *http.Client {
-	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableCompression: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		}}}
 }
 
 // content is what is sent by and to someone.
@@ -190,6 +180,83 @@ func newVisit(name string, r *rand.Rand) visit {
 // errLeft ends a body in the middle.
 var errLeft = errors.New("the client leaves")
 
+type failing struct{ err error }
+
+// askMany has clients ask at the same time.
+func askMany(t *testing.T, s *server, front string) {
+	const clients = 32
+	t.Logf("-proxied.seed %d -proxied.n %d", *proxiedSeed, *proxied)
+	before := s.connections().Accepted
+	var failed, number atomic.Int64
+	var all sync.WaitGroup
+	for id := range clients {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			client, r := through(front), rand.New(rand.NewPCG(*proxiedSeed, uint64(id)))
+			defer client.CloseIdleConnections()
+			for n := number.Add(1); n <= int64(*proxied); n = number.Add(1) {
+				v := newVisit(fmt.Sprintf("client-%d-request-%d", id, n), r)
+				if err := v.by(client); err != nil && failed.Add(1) < 20 {
+					t.Errorf("%+v: %v", v, err)
+				}
+			}
+		}()
+	}
+	all.Wait()
+	accepted := int(s.connections().Accepted - before)
+	t.Logf("%d requests on %d connections, %d failed", *proxied, accepted, failed.Load())
+	if accepted > *proxied/2 {
+		t.Error("connections are not kept")
+	}
+}
+
+// askSeldom lets more time pass between two requests than proxies keep
+// connections for. Who keeps one for longer sees its end before he uses it.
+func askSeldom(t *testing.T, s *server, front string) {
+	client := through(front)
+	defer client.CloseIdleConnections()
+	ask := func() {
+		t.Helper()
+		if err := (visit{name: "seldom", path: "/plain", body: -1, size: 100, leaves: -1, staysFor: -1}).by(client); err != nil {
+			t.Error(err)
+		}
+	}
+	ask()
+	before := s.connections().Accepted
+	s.pass(62)
+	if ask(); s.connections().Accepted != before {
+		t.Error("the connection was not kept")
+	}
+	s.pass(80)
+	eventually(t, "the end of idle connections", func() bool { return s.open() == 0 })
+	ask()
+}
+
+// echoThrough sends messages of many lengths and wants them back.
+func echoThrough(t *testing.T, front string) {
+	conn, _, err := ws.Dial(timeout(t), "ws://a/echo", ws.DialOptions{Client: &http.Client{Transport: through(front).Transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := 0; size < 100_000; size = size*2 + 1 {
+		text := content("message", size)
+		if err := conn.Write(timeout(t), text); err != nil {
+			t.Fatal(err)
+		}
+		if got := next(t, conn); got != text {
+			t.Fatalf("%d bytes, not %d", len(got), size)
+		}
+	}
+	is(t, conn.Close(ws.CodeNormal, "bye"), "<nil>")
+}
+
+func sendBack(a *app, id ws.ClientID, msg *ws.Message) {
+	if text, err := msg.Text(); err == nil {
+		a.endpoint.SendText([]byte(text), id)
+	}
+}
+
 func (v visit) request() *http.Request {
 	r, _ := http.NewRequest("GET", "http://a"+v.path, nil)
 	if v.body >= 0 {
@@ -206,8 +273,6 @@ func (v visit) request() *http.Request {
 	r.Header.Set("Size", strconv.Itoa(v.size))
 	return r
 }
-
-type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
@@ -249,83 +314,4 @@ func (v visit) reads(answer io.Reader) error {
 		return fmt.Errorf("%d bytes of %d: %v", len(body), v.size, err)
 	}
 	return nil
-}
-
-// askMany has clients ask at the same time.
-func askMany(t *testing.T, server *aerys.Server, front string) {
-	const clients = 32
-	t.Logf("-proxied.seed %d -proxied.n %d", *proxiedSeed, *proxied)
-	before := connections(server).Accepted
-	var failed, number atomic.Int64
-	var all sync.WaitGroup
-	for id := range clients {
-		all.Add(1)
-		go func() {
-			defer all.Done()
-			client, r := through(front), rand.New(rand.NewPCG(*proxiedSeed, uint64(id)))
-			defer client.CloseIdleConnections()
-			for n := number.Add(1); n <= int64(*proxied); n = number.Add(1) {
-				v := newVisit(fmt.Sprintf("client-%d-request-%d", id, n), r)
-				if err := v.by(client); err != nil && failed.Add(1) < 20 {
-					t.Errorf("%+v: %v", v, err)
-				}
-			}
-		}()
-	}
-	all.Wait()
-	accepted := int(connections(server).Accepted - before)
-	t.Logf("%d requests on %d connections, %d failed", *proxied, accepted, failed.Load())
-	if accepted > *proxied/2 {
-		t.Error("connections are not kept")
-	}
-}
-
-// askSeldom lets more time pass between two requests than proxies keep
-// connections for. Who keeps one for longer sees its end before he uses it.
-func askSeldom(t *testing.T, server *aerys.Server, front string) {
-	client := through(front)
-	defer client.CloseIdleConnections()
-	ask := func() {
-		t.Helper()
-		if err := (visit{name: "seldom", path: "/plain", body: -1, size: 100, leaves: -1, staysFor: -1}).by(client); err != nil {
-			t.Error(err)
-		}
-	}
-	ask()
-	before := connections(server).Accepted
-	aerys.Pass(server, 62)
-	if ask(); connections(server).Accepted != before {
-		t.Error("the connection was not kept")
-	}
-	aerys.Pass(server, 80)
-	for end := time.Now().Add(20 * time.Second); connections(server).Open > 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("idle connections stay")
-		}
-	}
-	ask()
-}
-
-// echoThrough sends messages of many lengths and wants them back.
-func echoThrough(t *testing.T, front string) {
-	conn, _, err := ws.Dial(timeout(t), "ws://a/echo", ws.DialOptions{Client: &http.Client{Transport: through(front).Transport}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for size := 0; size < 100_000; size = size*2 + 1 {
-		text := content("message", size)
-		if err := conn.Write(timeout(t), text); err != nil {
-			t.Fatal(err)
-		}
-		if got := next(t, conn); got != text {
-			t.Fatalf("%d bytes, not %d", len(got), size)
-		}
-	}
-	is(t, conn.Close(ws.CodeNormal, "bye"), "<nil>")
-}
-
-func sendBack(a *app, id ws.ClientID, msg *ws.Message) {
-	if text, err := msg.Text(); err == nil {
-		a.endpoint.SendText([]byte(text), id)
-	}
 }

@@ -1,4 +1,4 @@
-package aerys_test
+package spec
 
 import (
 	"bufio"
@@ -41,7 +41,7 @@ func TestDeadlinesOfHandlers(t *testing.T) {
 	var begun, all sync.WaitGroup
 	passed := make(chan struct{})
 	begins := func(*aerys.Request, *aerys.Response) { begun.Done() }
-	server, dialers := bothOf(t, aerys.Options{ConnectionTimeout: timeout}, begins, aerys.Router().
+	s, dialers := both(t, timed, aerys.Options{ConnectionTimeout: timeout}, begins, aerys.Router().
 		Post("/none", reads(0)).Post("/none/later", reads(time.Hour, 0)).Post("/hour", reads(time.Hour)).
 		Post("/past", reads(-time.Hour)).Post("/then/past", reads(time.Hour, -time.Hour)).
 		Post("/past/then/none", func(w http.ResponseWriter, r *http.Request) {
@@ -74,7 +74,7 @@ func TestDeadlinesOfHandlers(t *testing.T) {
 		}
 	}
 	begun.Wait()
-	aerys.Pass(server, long)
+	s.pass(long)
 	close(passed)
 	all.Wait()
 }
@@ -98,7 +98,7 @@ func TestWriteDeadlinesOfHandlers(t *testing.T) {
 	}
 	var begun, all sync.WaitGroup
 	passed := make(chan struct{})
-	server, dialers := bothOf(t, aerys.Options{ConnectionTimeout: timeout}, aerys.Router().
+	s, dialers := both(t, timed, aerys.Options{ConnectionTimeout: timeout}, aerys.Router().
 		Get("/none", writes(0, 0)).Get("/none/later", writes(1<<20, 0)).
 		Get("/hour", writes(0, time.Hour)).Get("/hour/later", writes(1<<20, time.Hour)).
 		Get("/soon", writes(1<<20, 1)))
@@ -122,15 +122,13 @@ func TestWriteDeadlinesOfHandlers(t *testing.T) {
 		}
 	}
 	begun.Wait()
-	aerys.Pass(server, 15)
+	s.pass(15)
 	close(passed)
 	all.Wait()
 }
 
 // zeros has no end.
 type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // TestReadsAfterTheHandler: what a goroutine does with the body of a request that
 // is over does not keep the connection from being closed when it is idle.
@@ -145,7 +143,7 @@ func TestReadsAfterTheHandler(t *testing.T) {
 		}()
 		res.End("x")
 	}
-	server, dialers := bothOf(t, aerys.Options{}, late)
+	s, dialers := both(t, timed, aerys.Options{}, late)
 	for over, dial := range dialers {
 		conn := dial()
 		io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n1234567890")
@@ -157,7 +155,7 @@ func TestReadsAfterTheHandler(t *testing.T) {
 		if err := <-read; !errors.Is(err, http.ErrBodyReadAfterClose) {
 			t.Errorf("%s: a late read: %v", over, err)
 		}
-		aerys.PassWhile(server, func() {
+		s.passWhile(func() {
 			if _, err := io.Copy(io.Discard, reader); err != nil {
 				t.Errorf("%s: the idle connection: %v", over, err)
 			}
@@ -179,11 +177,11 @@ func TestHijackedRequestsWithBodies(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			go own(conn, buffered.Reader)
+			go echoMark(conn, buffered.Reader)
 		}
 	}
 	var all sync.WaitGroup
-	for over, dial := range both(t, aerys.Options{ConnectionTimeout: timeout}, aerys.Router().
+	_, dialers := both(t, run, aerys.Options{ConnectionTimeout: timeout}, aerys.Router().
 		Post("/unread", hijack(func(w http.ResponseWriter, r *http.Request) {})).
 		Post("/read", hijack(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })).
 		Post("/some", hijack(func(w http.ResponseWriter, r *http.Request) { r.Body.Read(make([]byte, 1)) })).
@@ -191,7 +189,8 @@ func TestHijackedRequestsWithBodies(t *testing.T) {
 		Post("/deadline", hijack(func(w http.ResponseWriter, r *http.Request) {
 			http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout))
 			http.NewResponseController(w).SetWriteDeadline(time.Now().Add(timeout))
-		}))) {
+		})))
+	for over, dial := range dialers {
 		for _, path := range []string{"/unread", "/read", "/some", "/closed", "/deadline"} {
 			all.Add(1)
 			go func() {
@@ -209,8 +208,8 @@ func TestHijackedRequestsWithBodies(t *testing.T) {
 	all.Wait()
 }
 
-// own sends back the exclamation mark that it waits for.
-func own(conn net.Conn, reader *bufio.Reader) {
+// echoMark sends back the exclamation mark that it waits for.
+func echoMark(conn net.Conn, reader *bufio.Reader) {
 	defer conn.Close()
 	if _, err := reader.ReadString('!'); err != nil {
 		fmt.Fprint(conn, err)
@@ -218,3 +217,5 @@ func own(conn net.Conn, reader *bufio.Reader) {
 	}
 	io.WriteString(conn, "!")
 }
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
