@@ -301,10 +301,8 @@ func TestTimeoutHandler(t *testing.T) {
 // Behind such a writer the limits are still those of the server.
 func TestOptionsBehindTimeoutHandler(t *testing.T) {
 	timeout := func(next http.Handler) http.Handler { return http.TimeoutHandler(next, time.Minute, "late") }
-	host := new(Host).Expose("127.0.0.1", 0).Use(timeout, func(req *Request, res *Response) { res.End(fmt.Sprint(req.options.MaxInputVars)) })
-	server := runServer(t, Options{MaxInputVars: 7}, host)
-	got := server.get(t, server.addresses[0], "a", "/")
-	if _, body := statusAndBody(t, got); body != "7" {
+	server := serveExchange(t, Options{MaxInputVars: 7}, timeout, func(req *Request, res *Response) { res.End(fmt.Sprint(req.options.MaxInputVars)) })
+	if _, body := server.get(t); body != "7" {
 		t.Errorf("MaxInputVars is %q, want 7", body)
 	}
 }

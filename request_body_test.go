@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
-	"os"
-	"runtime"
+	"mime/multipart"
+	"net/http/httptest"
+	"net/textproto"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // TestLimitsAtTheirEdges has how much of a body of 50 bytes can be read by one
@@ -142,45 +145,242 @@ func TestParseBodyAgain(t *testing.T) {
 	}
 }
 
-// TestTrailersOfRequests: they are in the request that the handler has, once it
-// has read the body, whether the client announced them or not (RFC 9110 §6.5).
-func TestTrailersOfRequests(t *testing.T) {
-	t.Parallel()
-	action := func(q *Request, r *Response) {
-		io.Copy(io.Discard, q.Body())
-		r.End(q.Trailer.Get("Sum"))
+const urlencodedType = "application/x-www-form-urlencoded"
+
+// multipartForm returns a form with the fields a=1, a=2 and b, and files f.
+func multipartForm(t *testing.T, content string) (contentType, body string) {
+	var b strings.Builder
+	w := multipart.NewWriter(&b)
+	w.WriteField("a", "1")
+	w.WriteField("b", "x&y")
+	for _, disposition := range []string{`form-data; name="f"; filename="../dir/p.png"`, `form-data; name="f"; filename="q"`, `form-data; name="none"; filename=""`} {
+		header := textproto.MIMEHeader{"Content-Disposition": {disposition}}
+		if strings.Contains(disposition, "png") {
+			header.Set("Content-Type", "image/png")
+		}
+		part, err := w.CreatePart(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(disposition, "none") {
+			io.WriteString(part, content)
+		}
 	}
-	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(action))
-	mounted := serveExchange(t, Options{}, action)
-	for _, announced := range []string{"", "Trailer: Sum\r\n"} {
-		text := "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" + announced +
-			"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nSum: 294\r\n\r\n"
-		for _, address := range []net.Addr{s.addresses[0], mounted.Listener.Addr()} {
-			if _, body := statusAndBody(t, converse(t, address, text)); body != "294" {
-				t.Errorf("announced by %q: %q", announced, body)
+	w.WriteField("a", "2")
+	w.Close()
+	return w.FormDataContentType(), b.String()
+}
+
+func (s exchanging) post(t *testing.T, contentType, body string) string {
+	t.Helper()
+	return s.raw(t, fmt.Sprintf("POST / HTTP/1.1\nContent-Type: %s\nContent-Length: %d", contentType, len(body)), body)
+}
+
+func TestParseUrlencoded(t *testing.T) {
+	long := strings.Repeat("l", 10000)
+	for _, test := range []struct{ body, want string }{
+		{"", ""},
+		{"a=1", "a=1"},
+		{"a=1&b=2&a=3", "a=1,3 b=2"},
+		{"a&b=&=c&&", "a= b= =c"},
+		{"&", ""},
+		{"a%3D+b=c+d%26%e2%82%AC%3d=x", "a= b=c d&€==x"},
+		{"a=" + long + "&b=1", "a=" + long + " b=1"},
+		{"a=%", `aerys: malformed form: invalid escape "%"`},
+		{"a=%1", `aerys: malformed form: invalid escape "%1"`},
+		{"a%+1=2", `aerys: malformed form: invalid escape "%+1"`},
+		{"a=%gg", `aerys: malformed form: invalid escape "%gg"`},
+	} {
+		var got string
+		server := serveExchange(t, Options{}, func(q *Request, r *Response) {
+			form, err := q.ParseBody()
+			if err != nil {
+				got = err.Error()
+				return
 			}
+			var fields []string
+			for _, name := range form.Names() {
+				fields = append(fields, name+"="+strings.Join(form.All(name), ","))
+				if form.Get(name) != form.All(name)[0] {
+					t.Error(form.Get(name), form.All(name))
+				}
+			}
+			got = strings.Join(fields, " ")
+			if again, err := q.ParseBody(); again != form || err != nil {
+				t.Error("parsed again:", again, err)
+			}
+			if file, ok := form.File("a"); ok || form.Get("none") != "" || form.All("none") != nil {
+				t.Error("what is not there:", file)
+			}
+		})
+		if server.post(t, urlencodedType+"; charset=utf-8", test.body); got != test.want {
+			t.Errorf("%.50q: got %.50q, want %.50q", test.body, got, test.want)
 		}
 	}
 }
 
-// TestFilesOfForms: what net/http's ParseMultipartForm puts into files is gone
-// with the request.
-func TestFilesOfForms(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("TMPDIR", dir)
-	files := func() int {
-		entries, _ := os.ReadDir(dir)
-		return len(entries)
+func TestParseMultipart(t *testing.T) {
+	contentType, body := multipartForm(t, "\x89PNG\r\n\x00")
+	server := serveExchange(t, Options{}, func(q *Request, r *Response) {
+		form, err := q.ParseBody()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		file, ok := form.File("f")
+		if fmt.Sprint(form.Names(), form.All("a"), form.All("b")) != "[a b f none] [1 2] [x&y]" || form.Get("f") != "\x89PNG\r\n\x00" ||
+			!ok || file.Filename != "p.png" || file.MIMEType != "image/png" || string(file.Content) != "\x89PNG\r\n\x00" {
+			t.Error(form, file)
+		}
+		if files := form.Files("f"); len(files) != 2 || files[1].Filename != "q" || files[1].MIMEType != "text/plain" {
+			t.Error(files)
+		}
+		if _, ok := form.File("none"); ok {
+			t.Error("a file input that was left empty is a file")
+		}
+		r.End("done")
+	})
+	if answer := server.post(t, contentType, body); !strings.HasSuffix(answer, "done") {
+		t.Error(answer)
 	}
-	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(func(q *Request, r *Response) {
-		err := q.ParseMultipartForm(0)
-		r.End(fmt.Sprint(err, " ", files()))
-	}))
-	form := "--b\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\n" + strings.Repeat("x", 1000) + "\r\n--b--\r\n"
-	text := converse(t, s.addresses[0], fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"+
-		"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n%s", len(form), form))
-	if _, body := statusAndBody(t, text); body != "<nil> 1" && runtime.GOOS != "windows" {
-		t.Errorf("in the handler: %s", body)
+}
+
+// TestFormErrors has what is refused, with its status where nothing is answered
+// and the options at 3 fields, names of 5 bytes and 200 bytes in all.
+func TestFormErrors(t *testing.T) {
+	t.Parallel()
+	multi := "multipart/form-data; boundary=B"
+	part := func(name, value string) string {
+		return "--B\r\nContent-Disposition: form-data; name=" + name + "\r\n\r\n" + value + "\r\n"
 	}
-	eventually(t, "no files", func() bool { return files() == 0 })
+	for _, test := range []struct {
+		name, contentType, body string
+		want                    string // of the error
+		status                  int
+	}{
+		{"no type", "", "a=1", ErrNotForm.Error(), 404},
+		{"another type", "application/json", "{}", ErrNotForm.Error(), 404},
+		{"no boundary", "multipart/form-data", "x", ErrNotForm.Error(), 404},
+		{"as many as may be", urlencodedType, "a=1&b=2&c=3", "<nil>", 404},
+		{"too many", urlencodedType, "a=1&b=2&c=3&d=4", "more than MaxInputVars (3)", 413},
+		{"too many parts", multi, part("a", "1") + part("b", "1") + part("c", "1") + part("d", "1"), "more than MaxInputVars (3)", 413},
+		{"as long as may be", urlencodedType, "%61bcde=1", "<nil>", 404},
+		{"a name too long", urlencodedType, "abcdef=1", "more than MaxFieldLen (5)", 413},
+		{"the last name too long", urlencodedType, "a=1&abcdef", "more than MaxFieldLen (5)", 413},
+		{"a part's name too long", multi, part("abcdef", "1") + "--B--", "more than MaxFieldLen (5)", 413},
+		{"too large", urlencodedType, "a=" + strings.Repeat("x", 199), "more than MaxBodySize (200)", 413},
+		{"too large a part", multi, part("a", strings.Repeat("x", 199)) + "--B--", "more than MaxBodySize (200)", 413},
+		{"truncated", multi, part("a", "1"), "unexpected EOF", 404},
+		{"no part", multi, "x", "aerys: malformed form: multipart: NextPart: EOF", 404},
+	} {
+		server := serveExchange(t, Options{MaxInputVars: 3, MaxFieldLen: 5, MaxBodySize: 200}, func(q *Request, r *Response) {
+			_, err := q.ParseBody()
+			if !strings.Contains(fmt.Sprint(err), test.want) || errors.Is(err, ErrBodyTooLarge) != (test.status == 413) {
+				t.Error(test.name, "error:", err)
+			}
+			var limit *LimitError
+			if errors.As(err, &limit) != (test.status == 413) {
+				t.Error(test.name, "error:", err)
+			}
+		})
+		if answer := server.post(t, test.contentType, test.body); !strings.HasPrefix(answer, fmt.Sprint("HTTP/1.1 ", test.status)) {
+			t.Errorf("%s: %.100q", test.name, answer)
+		}
+	}
+}
+
+// TestFields: fields are read as they arrive, what is left of one is skipped,
+// and each may have a limit of its own.
+func TestFields(t *testing.T) {
+	contentType, multi := multipartForm(t, "12345")
+	for contentType, body := range map[string]string{contentType: multi, urlencodedType: "a=1&b=x%26y&f=12345&f=12345&none=&a=2"} {
+		var got []string
+		server := serveExchange(t, Options{MaxBodySize: 10}, func(q *Request, r *Response) {
+			for field, err := range q.Fields(1 << 20) {
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var value []byte
+				switch field.Name {
+				case "f":
+					value = make([]byte, 2)
+					io.ReadFull(field, value)
+				case "b":
+					value, err = io.ReadAll(field.Limit(3))
+				default:
+					value, err = io.ReadAll(field)
+				}
+				if got = append(got, field.Name+"="+string(value)); err != nil {
+					t.Error(field.Name, err)
+				}
+			}
+		})
+		server.post(t, contentType, body)
+		if fmt.Sprint(got) != "[a=1 b=x&y f=12 f=12 none= a=2]" {
+			t.Error(got)
+		}
+	}
+}
+
+// TestFieldsSkipping: a body that turns out too large while a field is skipped.
+func TestFieldsSkipping(t *testing.T) {
+	t.Parallel()
+	server := serveExchange(t, Options{}, func(q *Request, r *Response) {
+		var last error
+		for _, err := range q.Fields(10) {
+			last = err
+		}
+		if !errors.Is(last, ErrBodyTooLarge) {
+			t.Error(last)
+		}
+	})
+	for _, body := range []string{"a=12345678901", "a=123%45678", "abc&456789%12"} {
+		chunk := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
+		answer := server.raw(t, "POST / HTTP/1.1\nContent-Type: "+urlencodedType+"\nTransfer-Encoding: chunked", chunk)
+		if !strings.HasPrefix(answer, "HTTP/1.1 413 ") {
+			t.Error(body, answer)
+		}
+	}
+}
+
+func TestFieldLimit(t *testing.T) {
+	t.Parallel()
+	server := serveExchange(t, Options{}, func(q *Request, r *Response) {
+		for field, err := range q.Fields() {
+			if field == nil || field.Name != "b" {
+				t.Fatal("a field after the end:", field, err)
+			}
+			_, err = io.Copy(io.Discard, field.Limit(3))
+			if !errors.Is(err, ErrBodyTooLarge) || !strings.Contains(err.Error(), "Field.Limit (3)") {
+				t.Error(err)
+			}
+			break
+		}
+	})
+	if answer := server.post(t, urlencodedType, "b=1234&c=1"); !strings.HasPrefix(answer, "HTTP/1.1 413 ") {
+		t.Error(answer)
+	}
+}
+
+// FuzzUrlencoded: fields are those of url.ParseQuery, whatever is sent.
+func FuzzUrlencoded(f *testing.F) {
+	for _, seed := range []string{"a=1&b=%26+x", "=&&=x", "a=%", "%3d=%3D"} {
+		f.Add(seed)
+	}
+	options := Options{MaxInputVars: 1 << 20, MaxFieldLen: 1 << 20}.withDefaults()
+	f.Fuzz(func(t *testing.T, body string) {
+		want, err := url.ParseQuery(strings.ReplaceAll(body, ";", "%3B"))
+		r := httptest.NewRequest("POST", "/", iotest.HalfReader(strings.NewReader(body)))
+		r.Header.Set("Content-Type", urlencodedType)
+		form, failed := newExchange(httptest.NewRecorder(), r, options).request.ParseBody(-1)
+		if (err != nil) != (failed != nil) {
+			t.Fatal(failed, "but url.ParseQuery:", err)
+		}
+		for name, values := range want {
+			if err == nil && !slices.Equal(form.All(name), values) || err == nil && len(form.Names()) != len(want) {
+				t.Errorf("%q: got %q, want %q", name, form.All(name), values)
+			}
+		}
+	})
 }

@@ -177,17 +177,6 @@ func TestBodyNotReadToItsEnd(t *testing.T) {
 	}
 }
 
-func TestRequestTrailers(t *testing.T) {
-	server := serveExchange(t, Options{}, func(q *Request, r *Response) {
-		body, err := io.ReadAll(q.Body())
-		r.End(fmt.Sprint(string(body), " ", err, " ", q.Trailer.Get("Sum")))
-	})
-	text := server.raw(t, "POST / HTTP/1.1\nTrailer: Sum\nTransfer-Encoding: chunked", "3\r\nabc\r\n0\r\nSum: 294\r\n\r\n")
-	if _, body := statusAndBody(t, text); body != "abc <nil> 294" {
-		t.Errorf("%q", text)
-	}
-}
-
 func TestNoBody(t *testing.T) {
 	x := newExchange(httptest.NewRecorder(), &http.Request{}, Options{}.withDefaults())
 	if body, err := io.ReadAll(x.request.Body(5)); len(body) != 0 || err != nil {

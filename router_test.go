@@ -420,7 +420,8 @@ func TestRouterMonitor(t *testing.T) {
 type monitored struct{ name string }
 
 func (m monitored) Serve(*Request, *Response) {}
-func (m monitored) Monitor() any              { return "state of " + m.name }
+
+func (m monitored) Monitor() any { return "state of " + m.name }
 
 // Start calls the middleware; what it returns is there for every request.
 func TestRouterStart(t *testing.T) {
@@ -526,3 +527,239 @@ func register(router *Routes, pattern string, action Action) {
 	}()
 	router.Get(pattern, action)
 }
+
+// FuzzPathValue has a path of three segments found by a route with variables,
+// and each value be what its segment is decoded: with a literal in front, a
+// regexp, or neither.
+func FuzzPathValue(f *testing.F) {
+	for _, seed := range []string{"x", "%2F", "%2f%2F", "%252F", "%EF%B7%90", "\ufdd0%2F", "%FF", "%FF%2F", "%00", "%0A%2F", "a+b", ";", "%25", "..%2F"} {
+		f.Add(seed, "x%2F", seed)
+	}
+	router := Router()
+	var values []string
+	take := func(req *Request, res *Response) {
+		values = []string{req.PathValue("x"), req.PathValue("y"), req.PathValue("z")}
+		res.End()
+	}
+	router.Get("/a/{x}/b{y}/{z:(?s:.+)}/c", take)
+	f.Fuzz(func(t *testing.T, x, y, z string) {
+		var segments []string
+		for _, segment := range []string{x, y, z} {
+			decoded, err := url.PathUnescape(segment)
+			if err != nil || decoded == "" || strings.ContainsAny(segment, "/?") {
+				return
+			}
+			segments = append(segments, decoded)
+		}
+		u, err := url.ParseRequestURI("/a/" + x + "/b" + y + "/" + z + "/c")
+		if err != nil {
+			return
+		}
+		values = nil
+		exchange := newExchange(httptest.NewRecorder(), &http.Request{Method: "GET", URL: u}, Options{}.withDefaults())
+		router.Serve(&exchange.request, &exchange.response)
+		if fmt.Sprintf("%q", values) != fmt.Sprintf("%q", segments) {
+			t.Errorf("%s: values %q, want %q", u.EscapedPath(), values, segments)
+		}
+	})
+}
+
+// benchmarkRouter asks a router that knows the patterns for the paths in turn;
+// one operation is all of them.
+func benchmarkRouter(b *testing.B, routes, requests [][2]string) {
+	router := Router()
+	for _, route := range routes {
+		router.Route(route[0], route[1], func(*Request, *Response) {})
+	}
+	exchanges := make([]*exchange, len(requests))
+	for i, request := range requests {
+		r := httptest.NewRequest(request[0], request[1], nil)
+		exchanges[i] = newExchange(httptest.NewRecorder(), r, Options{}.withDefaults())
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, x := range exchanges {
+			router.Serve(&x.request, &x.response)
+		}
+	}
+}
+
+func BenchmarkRouterStatic(b *testing.B) {
+	benchmarkRouter(b, githubRoutes, [][2]string{{"GET", "/user/repos"}})
+}
+
+func BenchmarkRouterParameters(b *testing.B) {
+	for _, count := range []int{1, 5, 20} {
+		b.Run(fmt.Sprint(count), func(b *testing.B) {
+			var pattern strings.Builder
+			for i := range count {
+				fmt.Fprintf(&pattern, "/{v%d}", i)
+			}
+			path := strings.Repeat("/test", count)
+			benchmarkRouter(b, [][2]string{{"GET", pattern.String()}}, [][2]string{{"GET", path}})
+		})
+	}
+}
+
+func BenchmarkRouterGitHub(b *testing.B) {
+	requests := make([][2]string, len(githubRoutes))
+	for i, route := range githubRoutes {
+		requests[i] = [2]string{route[0], strings.NewReplacer("{", "", "}", "").Replace(route[1])}
+	}
+	benchmarkRouter(b, githubRoutes, requests)
+}
+
+// githubRoutes are the routes of the GitHub API, as router benchmarks know them.
+var githubRoutes = func() (routes [][2]string) {
+	for line := range strings.Lines(githubAPI) {
+		fields := strings.Fields(line)
+		pattern := fields[len(fields)-1]
+		for _, method := range fields[:len(fields)-1] {
+			routes = append(routes, [2]string{method, pattern})
+		}
+	}
+	return routes
+}()
+
+const githubAPI = `GET POST /authorizations
+GET DELETE /authorizations/{id}
+GET DELETE /applications/{client_id}/tokens/{access_token}
+DELETE /applications/{client_id}/tokens
+GET /events
+GET /repos/{owner}/{repo}/events
+GET /networks/{owner}/{repo}/events
+GET /orgs/{org}/events
+GET /users/{user}/received_events
+GET /users/{user}/received_events/public
+GET /users/{user}/events
+GET /users/{user}/events/public
+GET /users/{user}/events/orgs/{org}
+GET /feeds
+GET PUT /notifications
+GET PUT /repos/{owner}/{repo}/notifications
+GET /notifications/threads/{id}
+GET PUT DELETE /notifications/threads/{id}/subscription
+GET /repos/{owner}/{repo}/stargazers
+GET /users/{user}/starred
+GET /user/starred
+GET PUT DELETE /user/starred/{owner}/{repo}
+GET /repos/{owner}/{repo}/subscribers
+GET /users/{user}/subscriptions
+GET /user/subscriptions
+GET PUT DELETE /repos/{owner}/{repo}/subscription
+GET PUT DELETE /user/subscriptions/{owner}/{repo}
+GET /users/{user}/gists
+GET POST /gists
+GET DELETE /gists/{id}
+PUT DELETE GET /gists/{id}/star
+POST /gists/{id}/forks
+GET /repos/{owner}/{repo}/git/blobs/{sha}
+POST /repos/{owner}/{repo}/git/blobs
+GET /repos/{owner}/{repo}/git/commits/{sha}
+POST /repos/{owner}/{repo}/git/commits
+GET POST /repos/{owner}/{repo}/git/refs
+GET /repos/{owner}/{repo}/git/tags/{sha}
+POST /repos/{owner}/{repo}/git/tags
+GET /repos/{owner}/{repo}/git/trees/{sha}
+POST /repos/{owner}/{repo}/git/trees
+GET /issues
+GET /user/issues
+GET /orgs/{org}/issues
+GET POST /repos/{owner}/{repo}/issues
+GET /repos/{owner}/{repo}/issues/{number}
+GET /repos/{owner}/{repo}/assignees
+GET /repos/{owner}/{repo}/assignees/{assignee}
+GET POST /repos/{owner}/{repo}/issues/{number}/comments
+GET /repos/{owner}/{repo}/issues/{number}/events
+GET POST /repos/{owner}/{repo}/labels
+GET DELETE /repos/{owner}/{repo}/labels/{name}
+GET POST PUT DELETE /repos/{owner}/{repo}/issues/{number}/labels
+DELETE /repos/{owner}/{repo}/issues/{number}/labels/{name}
+GET /repos/{owner}/{repo}/milestones/{number}/labels
+GET POST /repos/{owner}/{repo}/milestones
+GET DELETE /repos/{owner}/{repo}/milestones/{number}
+GET /emojis
+GET /gitignore/templates
+GET /gitignore/templates/{name}
+POST /markdown
+POST /markdown/raw
+GET /meta
+GET /rate_limit
+GET /users/{user}/orgs
+GET /user/orgs
+GET /orgs/{org}
+GET /orgs/{org}/members
+GET DELETE /orgs/{org}/members/{user}
+GET /orgs/{org}/public_members
+GET PUT DELETE /orgs/{org}/public_members/{user}
+GET POST /orgs/{org}/teams
+GET DELETE /teams/{id}
+GET /teams/{id}/members
+GET PUT DELETE /teams/{id}/members/{user}
+GET /teams/{id}/repos
+GET PUT DELETE /teams/{id}/repos/{owner}/{repo}
+GET /user/teams
+GET POST /repos/{owner}/{repo}/pulls
+GET /repos/{owner}/{repo}/pulls/{number}
+GET /repos/{owner}/{repo}/pulls/{number}/commits
+GET /repos/{owner}/{repo}/pulls/{number}/files
+GET PUT /repos/{owner}/{repo}/pulls/{number}/merge
+GET PUT /repos/{owner}/{repo}/pulls/{number}/comments
+GET POST /user/repos
+GET /users/{user}/repos
+GET POST /orgs/{org}/repos
+GET /repositories
+GET DELETE /repos/{owner}/{repo}
+GET /repos/{owner}/{repo}/contributors
+GET /repos/{owner}/{repo}/languages
+GET /repos/{owner}/{repo}/teams
+GET /repos/{owner}/{repo}/tags
+GET /repos/{owner}/{repo}/branches
+GET /repos/{owner}/{repo}/branches/{branch}
+GET /repos/{owner}/{repo}/collaborators
+GET PUT DELETE /repos/{owner}/{repo}/collaborators/{user}
+GET /repos/{owner}/{repo}/comments
+GET POST /repos/{owner}/{repo}/commits/{sha}/comments
+GET DELETE /repos/{owner}/{repo}/comments/{id}
+GET /repos/{owner}/{repo}/commits
+GET /repos/{owner}/{repo}/commits/{sha}
+GET /repos/{owner}/{repo}/readme
+GET POST /repos/{owner}/{repo}/keys
+GET DELETE /repos/{owner}/{repo}/keys/{id}
+GET /repos/{owner}/{repo}/downloads
+GET DELETE /repos/{owner}/{repo}/downloads/{id}
+GET POST /repos/{owner}/{repo}/forks
+GET POST /repos/{owner}/{repo}/hooks
+GET DELETE /repos/{owner}/{repo}/hooks/{id}
+POST /repos/{owner}/{repo}/hooks/{id}/tests
+POST /repos/{owner}/{repo}/merges
+GET POST /repos/{owner}/{repo}/releases
+GET DELETE /repos/{owner}/{repo}/releases/{id}
+GET /repos/{owner}/{repo}/releases/{id}/assets
+GET /repos/{owner}/{repo}/stats/contributors
+GET /repos/{owner}/{repo}/stats/commit_activity
+GET /repos/{owner}/{repo}/stats/code_frequency
+GET /repos/{owner}/{repo}/stats/participation
+GET /repos/{owner}/{repo}/stats/punch_card
+GET POST /repos/{owner}/{repo}/statuses/{ref}
+GET /search/repositories
+GET /search/code
+GET /search/issues
+GET /search/users
+GET /legacy/issues/search/{owner}/{repository}/{state}/{keyword}
+GET /legacy/repos/search/{keyword}
+GET /legacy/user/search/{keyword}
+GET /legacy/user/email/{email}
+GET /users/{user}
+GET /user
+GET /users
+GET POST DELETE /user/emails
+GET /users/{user}/followers
+GET /user/followers
+GET /users/{user}/following
+GET /user/following
+GET PUT DELETE /user/following/{user}
+GET /users/{user}/following/{target_user}
+GET /users/{user}/keys
+GET POST /user/keys
+GET DELETE /user/keys/{id}`

@@ -265,3 +265,65 @@ func TestLateHandlers(t *testing.T) {
 	all.Wait()
 	ended.Range(func(path, _ any) bool { t.Errorf("%s: the context ended", path); return true })
 }
+
+func TestUnreadBodiesDoNotHoldConnections(t *testing.T) {
+	s := timed(t, aerys.Options{}, local("x"))
+	var text string
+	s.passWhile(func() {
+		text = converse(t, s.addresses[0], "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nonly this")
+	})
+	if status, _ := statusAndBody(t, text); status != 200 {
+		t.Errorf("status %d", status)
+	}
+}
+
+func TestStalledBodiesFail(t *testing.T) {
+	begun, passed := make(chan struct{}), make(chan struct{})
+	s := timed(t, aerys.Options{ConnectionTimeout: time.Second}, at(func(req *aerys.Request, res *aerys.Response) {
+		begun <- struct{}{}
+		n, err := io.Copy(io.Discard, req.Body())
+		if err == nil { // the deadline is gone: this would end the request
+			select {
+			case <-req.Context().Done():
+				err = req.Context().Err()
+			case <-passed:
+			}
+		}
+		res.End(fmt.Sprint(n, " ", err != nil))
+	}))
+	for rest, want := range map[string]string{"": "5 true", "-rest": "10 false"} {
+		text := make(chan string)
+		go func() {
+			text <- converse(t, s.addresses[0], "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 10\r\n\r\n12345"+rest)
+		}()
+		<-begun
+		s.pass(2 * waited)
+		select {
+		case passed <- struct{}{}:
+		default: // it has failed
+		}
+		if _, body := statusAndBody(t, <-text); body != want {
+			t.Errorf("%q: %q, want %q", rest, body, want)
+		}
+	}
+}
+
+// TestLongRequests keeps requests under way for longer than ConnectionTimeout.
+func TestLongRequests(t *testing.T) {
+	const timeout = 50 * time.Millisecond
+	s := run(t, aerys.Options{ConnectionTimeout: timeout}, at(func(req *aerys.Request, res *aerys.Response) {
+		select {
+		case <-time.After(3 * timeout):
+			res.End("ok")
+		case <-req.Context().Done():
+			t.Errorf("%s: cut off", req.Proto)
+		}
+	}))
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2"} {
+		response, err := client(t, protocol).Get(s.url())
+		if err != nil {
+			t.Fatal(protocol, err)
+		}
+		response.Body.Close()
+	}
+}

@@ -369,8 +369,8 @@ func TestClosedWindow(t *testing.T) {
 // TestPatientStreams has clients and handlers who are slow, but not too slow, or
 // have said so: their streams do not end before the time.
 func TestPatientStreams(t *testing.T) {
-	const timeout = 20 * time.Millisecond
-	const long = 50 * timeout  // a stuck client is dropped sooner
+	const timeout = 40 * time.Millisecond
+	const long = 25 * timeout  // a stuck client is dropped sooner
 	const pieceSize = 64 << 10 // has to be taken in time
 	pause := func() { time.Sleep(long) }
 	for name, test := range map[string]struct {

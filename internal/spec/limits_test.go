@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"aerys"
@@ -41,4 +43,129 @@ func isRefused(t *testing.T, address net.Addr) bool {
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	_, err = http.ReadResponse(bufio.NewReader(conn), nil)
 	return err != nil
+}
+
+func TestMaxConnections(t *testing.T) {
+	s := run(t, aerys.Options{MaxConnections: 2}, local("x").Expose("::1", 0))
+	first := dial(t, s.addresses[0])
+	dial(t, s.addresses[1])
+	eventually(t, "two connections", func() bool { return s.open() == 2 })
+	for _, address := range s.addresses {
+		if !isRefused(t, address) {
+			t.Error(address, "took a third connection")
+		}
+	}
+	first.Close()
+	eventually(t, "one connection", func() bool { return s.open() == 1 })
+	if isRefused(t, s.addresses[1]) {
+		t.Error("no room after one has left")
+	}
+	state := s.connections()
+	if state.Accepted != 3 || state.Refused != 2 {
+		t.Errorf("%+v", state)
+	}
+	if n := strings.Count(s.log.String(), "connection refused"); n < 1 || n > 2 {
+		t.Errorf("logged %d times: %s", n, s.log)
+	}
+}
+
+// TestIdleConnectionsGiveWay: where there is no room for a new connection, one that
+// waits for another request is closed, and none that is at something.
+func TestIdleConnectionsGiveWay(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := run(t, aerys.Options{MaxConnections: 3}, at(func(req *aerys.Request, res *aerys.Response) {
+		if req.URL.Path == "/long" {
+			close(entered)
+			<-release
+		}
+		res.End("x")
+	}))
+	fresh, idle, busy := dial(t, s.addresses[0]), dial(t, s.addresses[0]), dial(t, s.addresses[0])
+	ask := func(conn net.Conn, path string) error {
+		io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err == nil {
+			_, err = io.Copy(io.Discard, response.Body)
+		}
+		return err
+	}
+	if err := ask(idle, "/"); err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error)
+	go func() { answered <- ask(busy, "/long") }()
+	<-entered
+	eventually(t, "three connections", func() bool { return s.open() == 3 })
+	next := dial(t, s.addresses[0])
+	if err := ask(next, "/"); err != nil {
+		t.Error("the new one:", err)
+	}
+	if _, err := idle.Read(make([]byte, 1)); err == nil {
+		t.Error("the idle one was not closed")
+	}
+	close(release)
+	if err := <-answered; err != nil {
+		t.Error("the busy one:", err)
+	}
+	if err := ask(fresh, "/"); err != nil {
+		t.Error("the one that had not asked yet:", err)
+	}
+}
+
+func TestConnectionsPerIP(t *testing.T) {
+	s := run(t, aerys.Options{ConnectionsPerIP: 2}, local("x").Expose("::1", 0).Expose("*", 0).Expose(filepath.Join(t.TempDir(), "s"), 0))
+	dual := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: s.addresses[2].(*net.TCPAddr).Port}
+	first := dial(t, s.addresses[0])
+	dial(t, dual)
+	eventually(t, "two connections", func() bool { return s.open() == 2 })
+	if !isRefused(t, s.addresses[0]) || !isRefused(t, dual) {
+		t.Error("127.0.0.1 got a third connection")
+	}
+	if isRefused(t, s.addresses[1]) {
+		t.Error("::1 was refused for another's connections")
+	}
+	for range 3 {
+		if conn := dial(t, s.addresses[3]); conn == nil {
+			t.Error("Unix sockets are counted")
+		}
+	}
+	first.Close()
+	eventually(t, "room for 127.0.0.1", func() bool { return !isRefused(t, dual) })
+}
+
+func TestMaxRequestsPerConnection(t *testing.T) {
+	for _, test := range []struct{ limit, requests int }{{1, 1}, {3, 3}, {-1, 10}} {
+		s := run(t, aerys.Options{MaxRequestsPerConnection: test.limit}, local("x"))
+		conn := dial(t, s.addresses[0])
+		reader := bufio.NewReader(conn)
+		for i := 1; i <= test.requests; i++ {
+			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+			response, err := http.ReadResponse(reader, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, response.Body)
+			if response.Close != (i == test.limit) {
+				t.Errorf("limit %d, request %d: Close %v", test.limit, i, response.Close)
+			}
+		}
+		if test.limit > 0 {
+			if _, err := reader.ReadByte(); err != io.EOF {
+				t.Errorf("limit %d: %v instead of the end", test.limit, err)
+			}
+		}
+	}
+}
+
+// TestMaxHeaderSize sends headers around the limit over HTTP/1.
+func TestMaxHeaderSize(t *testing.T) {
+	const limit = 8192
+	s := run(t, aerys.Options{MaxHeaderSize: limit}, local("x"))
+	for size, want := range map[int]int{limit: 200, limit + 4097: 431} {
+		head, tail := "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nA: ", "\r\n\r\n"
+		request := head + strings.Repeat("x", size-len(head)-len(tail)) + tail
+		if status, _ := statusAndBody(t, converse(t, s.addresses[0], request)); status != want {
+			t.Errorf("%d bytes: status %d, want %d", size, status, want)
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package spec
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -109,7 +108,7 @@ var tableChecks = map[string]func(*testing.T){
 			}
 			return err == nil
 		})
-		is(t, bodyOf(fetch(t, http.DefaultClient, "http://"+address.String(), "")), "Hello, world!")
+		is(t, bodyOf(page(t, http.DefaultClient, "http://"+address.String(), "")), "Hello, world!")
 		self, _ := os.FindProcess(os.Getpid())
 		is(t, self.Signal(os.Interrupt), "<nil>")
 		is(t, <-ended, "<nil>")
@@ -124,7 +123,7 @@ var tableChecks = map[string]func(*testing.T){
 		ctx, cancel := context.WithCancel(context.Background())
 		server := aerys.Server{Options: aerys.Options{SendServerToken: true}, Hosts: []*aerys.Host{host}}
 		server.Ready = func(addresses []net.Addr) {
-			response := fetch(t, http.DefaultClient, "http://"+addresses[0].String(), "")
+			response := page(t, http.DefaultClient, "http://"+addresses[0].String(), "")
 			is(t, response.Header.Get("Server"), "aerys")
 			cancel()
 		}
@@ -138,7 +137,7 @@ var tableChecks = map[string]func(*testing.T){
 			at(says("www")).Name("www.example.com"),
 			at(says("any")).Name("*"))
 		for name, want := range map[string]string{"www.example.com": "www", "WWW.EXAMPLE.COM:80": "www", "example.com": "any"} {
-			is(t, bodyOf(fetch(t, http.DefaultClient, s.url(), name)), want)
+			is(t, bodyOf(page(t, http.DefaultClient, s.url(), name)), want)
 		}
 	},
 	"`->expose($address, $port)`": func(t *testing.T) {
@@ -158,7 +157,7 @@ var tableChecks = map[string]func(*testing.T){
 			new(aerys.Host).Expose("::1", 0).Encrypt("", "", config).Use(hello))
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 		for i, want := range []string{"HTTP/2.0 TLS 1.2", "HTTP/2.0 TLS 1.3"} {
-			response := fetch(t, client, "https://"+s.addresses[i].String(), "")
+			response := page(t, client, "https://"+s.addresses[i].String(), "")
 			is(t, fmt.Sprint(response.Proto, " ", tls.VersionName(response.TLS.Version)), want)
 		}
 	},
@@ -270,7 +269,7 @@ var tableChecks = map[string]func(*testing.T){
 	"`Middleware::do()`, filters": func(t *testing.T) {
 		var loud aerys.Middleware = func(next aerys.Handler) aerys.Handler {
 			return aerys.HandlerFunc(func(req *aerys.Request, res *aerys.Response) {
-				res.Filter(func(w io.Writer) io.WriteCloser { return louder{w} })
+				res.Filter(shout)
 				next.Serve(req, res)
 			})
 		}
@@ -506,10 +505,6 @@ func (l *lifecycle) Stop(context.Context) error { l.state = "stopped"; return ni
 
 func (l *lifecycle) Monitor() any { return l.state }
 
-func (l louder) Write(p []byte) (int, error) { return l.Writer.Write(bytes.ToUpper(p)) }
-
-func (louder) Close() error { return nil }
-
 func (a *app) OnStart(endpoint *ws.Endpoint) error { a.endpoint = endpoint; return a.happened("start") }
 
 func (a *app) OnHandshake(req *aerys.Request, _ *aerys.Response) string {
@@ -539,8 +534,8 @@ func (a *app) happened(event string) error {
 	return nil
 }
 
-// fetch gets a page from a server, by the name that is to be in the Host header.
-func fetch(t *testing.T, client *http.Client, url, name string) *http.Response {
+// page gets one from a server, by the name that is to be in the Host header.
+func page(t *testing.T, client *http.Client, url, name string) *http.Response {
 	t.Helper()
 	request, err := http.NewRequest("GET", url, nil)
 	if err != nil {
@@ -558,6 +553,3 @@ func fetch(t *testing.T, client *http.Client, url, name string) *http.Response {
 
 // lifecycle is an action that is started, stopped and monitored.
 type lifecycle struct{ state string }
-
-// louder is a filter.
-type louder struct{ io.Writer }

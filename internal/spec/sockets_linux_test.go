@@ -1,6 +1,4 @@
-//go:build linux
-
-package aerys
+package spec
 
 import (
 	"context"
@@ -11,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"aerys"
 )
 
 // TestOnlyStaleSocketsAreRemoved has a server started where something is
@@ -48,7 +48,7 @@ func TestOnlyStaleSocketsAreRemoved(t *testing.T) {
 			before, _ := os.Lstat(path)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			server := &Server{Hosts: []*Host{new(Host).Expose(path, 0)}, Ready: func([]net.Addr) { cancel() }}
+			server := &aerys.Server{Hosts: []*aerys.Host{new(aerys.Host).Expose(path, 0)}, Ready: func([]net.Addr) { cancel() }}
 			err := server.Serve(ctx)
 			after, _ := os.Lstat(path)
 			switch {
@@ -88,13 +88,13 @@ func leave(t *testing.T, path string, kind int) {
 // come to its place.
 func TestServersRemoveTheirOwnSockets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	first := runServer(t, Options{}, new(Host).Expose(path, 0).Use(answer("first")))
+	first := run(t, aerys.Options{}, new(aerys.Host).Expose(path, 0).Use(says("first")))
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	second := runServer(t, Options{}, new(Host).Expose(path, 0).Use(answer("second")))
+	second := run(t, aerys.Options{}, new(aerys.Host).Expose(path, 0).Use(says("second")))
 	first.stop()
-	if _, body := statusAndBody(t, second.get(t, second.addresses[0], "a", "/")); body != "second" {
+	if _, body := statusAndBody(t, second.get(t, "/")); body != "second" {
 		t.Errorf("answer %q", body)
 	}
 	second.stop()

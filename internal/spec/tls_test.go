@@ -1,12 +1,124 @@
-package aerys
+package spec
 
 import (
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+
+	"aerys"
 )
+
+// handshake opens a TLS connection and returns it with the name in the
+// server's certificate.
+func handshake(t *testing.T, address net.Addr, config *tls.Config) (conn *tls.Conn, name string, err error) {
+	t.Helper()
+	config.InsecureSkipVerify = true
+	conn = tls.Client(dial(t, address), config)
+	if err = conn.Handshake(); err == nil {
+		name = conn.ConnectionState().PeerCertificates[0].Subject.CommonName
+	}
+	return conn, name, err
+}
+
+func TestServerNamePicksTheCertificate(t *testing.T) {
+	dir := t.TempDir()
+	certA, keyA := writeCertificate(t, dir, "a.example")
+	certB, keyB := writeCertificate(t, dir, "b.example")
+	both := filepath.Join(dir, "both.pem")
+	cert, _ := os.ReadFile(certB)
+	key, _ := os.ReadFile(keyB)
+	replaceFile(t, both, append(cert, key...))
+	s := run(t, aerys.Options{},
+		local("a").Name("a.example").Encrypt(certA, keyA, &tls.Config{MinVersion: tls.VersionTLS13}),
+		local("b").Name("b.example").Encrypt(both, ""))
+	for _, test := range []struct {
+		sni, host, want string
+		protocols       []string
+		protocol        string
+	}{
+		{"a.example", "a.example", "a.example", nil, ""},
+		{"B.example", "b.example", "b.example", []string{"http/1.1"}, "http/1.1"},
+		{"b.example", "b.example", "b.example", []string{"http/1.1", "h2"}, "h2"},
+		{"", "b.example", "a.example", nil, ""},
+		{"c.example", "b.example", "a.example", nil, ""},
+	} {
+		_, name, err := handshake(t, s.addresses[0], &tls.Config{ServerName: test.sni, NextProtos: test.protocols})
+		if err != nil || name != test.want {
+			t.Errorf("%q: certificate of %q, want %q (%v)", test.sni, name, test.want, err)
+		}
+	}
+	if _, _, err := handshake(t, s.addresses[0], &tls.Config{ServerName: "a.example", MaxVersion: tls.VersionTLS12}); err == nil {
+		t.Error("the host's own tls.Config did not hold")
+	}
+	conn, _, _ := handshake(t, s.addresses[0], &tls.Config{ServerName: "a.example"})
+	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n")
+	text, _ := io.ReadAll(conn)
+	if _, body := statusAndBody(t, string(text)); body != "b" {
+		t.Errorf("another host over the same connection: %q", body)
+	}
+	if answer := converse(t, s.addresses[0], request("a.example", "/")); !strings.HasPrefix(answer, "HTTP/1.0 400") {
+		t.Errorf("clear text: %q", answer)
+	}
+}
+
+func TestClientCertificateIsNotPassedByAnotherName(t *testing.T) {
+	cert, key := writeCertificate(t, t.TempDir(), "a.example", "b.example")
+	s := run(t, aerys.Options{},
+		local("open").Name("a.example").Encrypt(cert, key),
+		local("guarded").Name("b.example").Encrypt(cert, key, &tls.Config{ClientAuth: tls.RequireAnyClientCert}))
+	ask := func(sni string, certificates ...tls.Certificate) (int, string) {
+		conn, _, err := handshake(t, s.addresses[0], &tls.Config{ServerName: sni, Certificates: certificates})
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n")
+		text, err := io.ReadAll(conn)
+		if err != nil {
+			return 0, ""
+		}
+		return statusAndBody(t, string(text))
+	}
+	if status, _ := ask("a.example"); status != 421 {
+		t.Errorf("by the name of the open host: status %d, want 421", status)
+	}
+	if status, _ := ask("b.example"); status != 0 {
+		t.Errorf("without a certificate: status %d, want none", status)
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := ask("b.example", pair); body != "guarded" {
+		t.Errorf("with a certificate: %d %q", status, body)
+	}
+}
+
+func TestCertificateIsReplacedWhileServing(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := writeCertificate(t, dir, "old.example")
+	s := run(t, aerys.Options{}, local("x").Encrypt(certFile, keyFile))
+	before, name, err := handshake(t, s.addresses[0], &tls.Config{})
+	if name != "old.example" {
+		t.Fatal(name, err)
+	}
+	newCert, newKey := writeCertificate(t, dir, "new.example")
+	os.Rename(newCert, certFile)
+	os.Rename(newKey, keyFile)
+	eventually(t, "the new certificate", func() bool {
+		_, name, _ = handshake(t, s.addresses[0], &tls.Config{})
+		return name == "new.example"
+	})
+	io.WriteString(before, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if text, _ := io.ReadAll(before); !strings.HasSuffix(string(text), "x") {
+		t.Errorf("the connection from before: %q", text)
+	}
+}
 
 // theirs is a config's GetCertificate that has one for the name it is in.
 func theirs(pair tls.Certificate) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -26,7 +138,7 @@ func theirs(pair tls.Certificate) func(*tls.ClientHelloInfo) (*tls.Certificate, 
 func TestEncryptKeepsTheConfig(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := writeCertificate(t, dir, "file.example")
-	a, b := friend(t, "a.example"), friend(t, "b.example")
+	a, b := certificate(t, "a.example"), certificate(t, "b.example")
 	choose := func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		switch hello.ServerName {
 		case "a.example":
@@ -66,7 +178,7 @@ func TestEncryptKeepsTheConfig(t *testing.T) {
 			map[string]string{"a.example": "a.example", "b.example": "b.example", "old.example": "file.example", "": "file.example"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := runServer(t, Options{}, local("x").Encrypt(test.files[0], test.files[1], test.config))
+			s := run(t, aerys.Options{}, local("x").Encrypt(test.files[0], test.files[1], test.config))
 			for sni, want := range test.want {
 				conn, name, err := handshake(t, s.addresses[0], &tls.Config{ServerName: sni, NextProtos: []string{"http/1.1"}})
 				if name != want || want != "" && err != nil {
@@ -88,7 +200,7 @@ func TestEncryptKeepsTheConfig(t *testing.T) {
 // The protocols of a config are kept, as ACME's "acme-tls/1" (RFC 8737); HTTP's
 // are added only if there are none.
 func TestEncryptKeepsProtocols(t *testing.T) {
-	a := friend(t, "a.example")
+	a := certificate(t, "a.example")
 	for _, test := range []struct{ protocols, want []string }{
 		{nil, []string{"h2", "http/1.1"}},
 		{[]string{"acme-tls/1"}, []string{"acme-tls/1", "h2", "http/1.1"}},
@@ -102,7 +214,7 @@ func TestEncryptKeepsProtocols(t *testing.T) {
 				return &tls.Config{GetCertificate: theirs(a), NextProtos: test.protocols}, nil
 			}},
 		} {
-			s := runServer(t, Options{}, local("x").Encrypt("", "", config))
+			s := run(t, aerys.Options{}, local("x").Encrypt("", "", config))
 			var got []string
 			for _, protocol := range test.want {
 				conn, _, err := handshake(t, s.addresses[0], &tls.Config{ServerName: "a.example", NextProtos: []string{protocol}})
@@ -133,7 +245,7 @@ func TestNoRequestComesOverAnotherHostsConnection(t *testing.T) {
 		"VerifyConnection":   {&tls.Config{VerifyConnection: func(tls.ConnectionState) error { return nil }}, 421},
 		"GetConfigForClient": {&tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return nil, nil }}, 421},
 	} {
-		s := runServer(t, Options{}, local("a").Name("a.example").Encrypt(certFile, keyFile), local("b").Name("b.example").Encrypt(certFile, keyFile, test.config))
+		s := run(t, aerys.Options{}, local("a").Name("a.example").Encrypt(certFile, keyFile), local("b").Name("b.example").Encrypt(certFile, keyFile, test.config))
 		for sni, want := range map[string]int{"a.example": test.want, "b.example": 200} {
 			conn, _, err := handshake(t, s.addresses[0], &tls.Config{ServerName: sni})
 			if err != nil {

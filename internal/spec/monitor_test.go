@@ -1,28 +1,29 @@
-package aerys
+package spec
 
 import (
 	"encoding/json"
-	"io"
 	"strings"
 	"testing"
+
+	"aerys"
 )
 
 func TestMonitor(t *testing.T) {
 	log := new(events)
-	s := runServer(t, Options{},
+	s := run(t, aerys.Options{},
 		local("x").Name("a.example").Use(&part{name: "ignored", log: log}),
-		new(Host).Expose("127.0.0.1", 0).Expose("::1", 0).Use(&part{name: "counted", log: log}, Router().
-			Get("/ok", answer("ok")).Get("/metrics", MonitorHandler).Get("/healthz", HealthHandler),
-			func(req *Request, _ *Response) {
+		new(aerys.Host).Expose("127.0.0.1", 0).Expose("::1", 0).Use(&part{name: "counted", log: log}, aerys.Router().
+			Get("/ok", says("ok")).Get("/metrics", aerys.MonitorHandler).Get("/healthz", aerys.HealthHandler),
+			func(req *aerys.Request, _ *aerys.Response) {
 				if req.URL.Path == "/panic" {
 					panic("x")
 				}
 			}))
 	for _, path := range []string{"/ok", "/ok", "/missing", "/panic"} {
-		s.get(t, s.addresses[0], "b", path)
+		converse(t, s.addresses[0], request("b", path))
 	}
-	_, text := statusAndBody(t, s.get(t, s.addresses[0], "b", "/metrics"))
-	var state ServerState
+	_, text := statusAndBody(t, converse(t, s.addresses[0], request("b", "/metrics")))
+	var state aerys.ServerState
 	if err := json.Unmarshal([]byte(text), &state); err != nil {
 		t.Fatal(err, text)
 	}
@@ -47,7 +48,7 @@ func TestMonitor(t *testing.T) {
 }
 
 func TestMonitorForPrometheus(t *testing.T) {
-	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(MonitorHandler))
+	s := run(t, aerys.Options{}, at(aerys.MonitorHandler))
 	text := converse(t, s.addresses[0], "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/plain;version=0.0.4;q=0.5,*/*;q=0.1\r\nConnection: close\r\n\r\n")
 	_, body := statusAndBody(t, text)
 	for _, want := range []string{
@@ -72,51 +73,25 @@ type unspeakable struct{ part }
 func (*unspeakable) Monitor() any { return make(chan int) }
 
 func TestMonitorThatJSONCannotExpress(t *testing.T) {
-	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(&unspeakable{part{log: new(events)}}, MonitorHandler))
-	if status, _ := statusAndBody(t, s.get(t, s.addresses[0], "a", "/")); status != 500 || !strings.Contains(s.log.String(), "JSON cannot express") {
+	s := run(t, aerys.Options{}, at(&unspeakable{part{log: new(events)}}, aerys.MonitorHandler))
+	if status, _ := statusAndBody(t, s.get(t, "/")); status != 500 || !strings.Contains(s.log.String(), "JSON cannot express") {
 		t.Errorf("status %d, log %s", status, s.log)
 	}
 }
 
-func TestHealthTurnsWhileStopping(t *testing.T) {
-	entered, release := make(chan struct{}), make(chan struct{})
-	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(Router().
-		Get("/healthz", HealthHandler).
-		Get("/slow", func(_ *Request, res *Response) {
-			close(entered)
-			<-release
-			res.End()
-		})))
-	if text := s.get(t, s.addresses[0], "a", "/healthz"); !strings.HasSuffix(text, "serving\n") {
-		t.Errorf("%q", text)
-	}
-	probe, slow := dial(t, s.addresses[0]), dial(t, s.addresses[0])
-	io.WriteString(slow, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
-	<-entered
-	eventually(t, "accepted", func() bool { return s.open() == 2 })
-	s.cancel()
-	eventually(t, "stopping", s.current.Load().stopping.Load)
-	io.WriteString(probe, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
-	text, _ := io.ReadAll(probe)
-	if status, body := statusAndBody(t, string(text)); status != 503 || body != "stopping\n" {
-		t.Errorf("%d %q", status, body)
-	}
-	close(release)
-}
-
 func TestMonitorWithoutServer(t *testing.T) {
-	if state := new(Server).Monitor(); state != nil {
+	if state := new(aerys.Server).Monitor(); state != nil {
 		t.Errorf("%v", state)
 	}
-	s := runServer(t, Options{}, new(Host).Expose("127.0.0.1", 0).Use(func(req *Request, res *Response) {
+	s := run(t, aerys.Options{}, at(func(req *aerys.Request, res *aerys.Response) {
 		plain := *req.Request // of another server
 		req.Request = plain.WithContext(t.Context())
-		MonitorHandler(req, res)
-		if res.State() == None {
-			HealthHandler(req, res)
+		aerys.MonitorHandler(req, res)
+		if res.State() == aerys.None {
+			aerys.HealthHandler(req, res)
 		}
 	}))
-	if _, body := statusAndBody(t, s.get(t, s.addresses[0], "a", "/")); body != "serving\n" {
+	if _, body := statusAndBody(t, s.get(t, "/")); body != "serving\n" {
 		t.Errorf("%q", body)
 	}
 }

@@ -1,4 +1,4 @@
-package aerys
+package spec
 
 import (
 	"bytes"
@@ -9,12 +9,15 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"aerys"
 )
 
 // anySession is a client's cache that offers the latest session to every server.
 type anySession struct{ latest *tls.ClientSessionState }
 
 func (s *anySession) Get(string) (*tls.ClientSessionState, bool) { return s.latest, s.latest != nil }
+
 func (s *anySession) Put(_ string, session *tls.ClientSessionState) {
 	if session != nil {
 		s.latest = session
@@ -23,7 +26,7 @@ func (s *anySession) Put(_ string, session *tls.ClientSessionState) {
 
 // visitor is a client of several hosts of one server.
 type visitor struct {
-	*testServer
+	*server
 	version      uint16
 	sessions     *anySession
 	certificates []tls.Certificate
@@ -42,18 +45,6 @@ func (v *visitor) visit(t *testing.T, name string) (resumed, answered bool) {
 	text, _ := io.ReadAll(conn)
 	return conn.ConnectionState().DidResume, strings.HasSuffix(string(text), "\r\n\r\n"+name)
 }
-
-// friend makes a client's certificate.
-func friend(t *testing.T, name string) tls.Certificate {
-	t.Helper()
-	pair, err := tls.LoadX509KeyPair(writeCertificate(t, t.TempDir(), name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair
-}
-
-var errStranger = errors.New("a stranger")
 
 // admitting are ways to serve one client alone.
 var admitting = map[string]func(client *x509.Certificate) *tls.Config{
@@ -79,6 +70,8 @@ var admitting = map[string]func(client *x509.Certificate) *tls.Config{
 		return config
 	},
 }
+
+var errStranger = errors.New("a stranger")
 
 // TestTicketsAreOfOneHost has clients come to a host with the session that
 // another of the same listener gave them: they are verified as any others.
@@ -114,16 +107,16 @@ func TestTicketsAreOfOneHost(t *testing.T) {
 
 func testTicketsOfTwoHosts(t *testing.T, version uint16, admitting func(client *x509.Certificate) *tls.Config) {
 	certFile, keyFile := writeCertificate(t, t.TempDir(), "www.example", "admin.example", "open.example")
-	friends := map[string]tls.Certificate{"www.example": friend(t, "w"), "admin.example": friend(t, "a")}
-	hosts := []*Host{local("open.example").Name("open.example").Encrypt(certFile, keyFile)}
+	friends := map[string]tls.Certificate{"www.example": certificate(t, "w"), "admin.example": certificate(t, "a")}
+	hosts := []*aerys.Host{local("open.example").Name("open.example").Encrypt(certFile, keyFile)}
 	for name, pair := range friends {
 		hosts = append(hosts, local(name).Name(name).Encrypt(certFile, keyFile, admitting(pair.Leaf)))
 	}
-	s := runServer(t, Options{}, hosts...)
+	s := run(t, aerys.Options{}, hosts...)
 	for _, test := range []struct{ of, to string }{
 		{"www.example", "admin.example"}, {"admin.example", "www.example"}, {"open.example", "admin.example"}, {"open.example", "www.example"},
 	} {
-		client := &visitor{testServer: s, version: version, sessions: new(anySession)}
+		client := &visitor{server: s, version: version, sessions: new(anySession)}
 		if pair, ok := friends[test.of]; ok {
 			client.certificates = []tls.Certificate{pair}
 		}
@@ -148,16 +141,16 @@ func TestTicketsOfConfigsFromOne(t *testing.T) {
 	certFile, keyFile := writeCertificate(t, t.TempDir(), "www.example", "admin.example")
 	base := new(tls.Config)
 	base.EncryptTicket(tls.ConnectionState{}, new(tls.SessionState)) // makes them
-	pair := friend(t, "a")
+	pair := certificate(t, "a")
 	guarded := base.Clone()
 	guarded.ClientAuth, guarded.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 	guarded.ClientCAs.AddCert(pair.Leaf)
 	other := base.Clone()
 	other.ClientAuth = tls.RequireAnyClientCert
-	s := runServer(t, Options{}, local("www.example").Name("www.example").Encrypt(certFile, keyFile, other),
+	s := run(t, aerys.Options{}, local("www.example").Name("www.example").Encrypt(certFile, keyFile, other),
 		local("admin.example").Name("admin.example").Encrypt(certFile, keyFile, guarded))
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		client := &visitor{s, version, new(anySession), []tls.Certificate{friend(t, "w")}}
+		client := &visitor{s, version, new(anySession), []tls.Certificate{certificate(t, "w")}}
 		if _, answered := client.visit(t, "www.example"); !answered {
 			t.Error("www.example refuses its client")
 		}
@@ -174,8 +167,8 @@ func TestSessionsAreResumed(t *testing.T) {
 	certFile, keyFile := writeCertificate(t, dir, "a.example")
 	host := local("a.example").Encrypt(certFile, keyFile)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		s := runServer(t, Options{}, host)
-		client := &visitor{testServer: s, version: version, sessions: new(anySession)}
+		s := run(t, aerys.Options{}, host)
+		client := &visitor{server: s, version: version, sessions: new(anySession)}
 		for i, want := range []bool{false, true, true} {
 			if resumed, answered := client.visit(t, "a.example"); resumed != want || !answered {
 				t.Errorf("visit %d: resumed %v, want %v, answered %v", i, resumed, want, answered)
@@ -192,7 +185,7 @@ func TestSessionsAreResumed(t *testing.T) {
 			t.Errorf("after a change of the certificate: resumed %v, answered %v", resumed, answered)
 		}
 		s.stop()
-		client.testServer = runServer(t, Options{}, host)
+		client.server = run(t, aerys.Options{}, host)
 		if resumed, answered := client.visit(t, "a.example"); !resumed || !answered {
 			t.Errorf("when it serves anew: resumed %v, answered %v", resumed, answered)
 		}

@@ -1,23 +1,28 @@
 //go:build unix
 
-package aerys
+package spec
 
 import (
 	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"aerys"
 )
 
 // TestProgram is no test but the program that the tests below start: a server
@@ -27,8 +32,15 @@ func TestProgram(t *testing.T) {
 	if address == "" {
 		return
 	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	if files, err := strconv.ParseUint(os.Getenv("TEST_PROGRAM_FILES"), 10, 32); err == nil {
+		limit := few(files)
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+	}
 	server := program(address)
-	run := func() error { return Run(server.Hosts...) }
+	run := func() error { return aerys.Run(server.Hosts...) }
 	if server.Options.User = os.Getenv("TEST_PROGRAM_USER"); server.Options.User != "" {
 		run = server.Run
 	}
@@ -40,28 +52,30 @@ func TestProgram(t *testing.T) {
 }
 
 // program is a server on 127.0.0.1:port, or on that and a Unix socket.
-func program(address string) *Server {
+func program(address string) *aerys.Server {
 	port, socket, _ := strings.Cut(address, " ")
 	number, _ := strconv.Atoi(port)
-	host := new(Host).Expose("127.0.0.1", number)
+	host := new(aerys.Host).Expose("127.0.0.1", number)
 	if socket != "" {
 		host.Expose(socket, 0)
 	}
 	if delay, err := time.ParseDuration(os.Getenv("TEST_PROGRAM_DELAY")); err == nil {
 		host.Use(slow(delay))
 	}
-	return &Server{Hosts: []*Host{host.Use(Router().
-		Get("/ids", func(_ *Request, res *Response) { res.End(ids()) }).
-		Get("/pid", func(_ *Request, res *Response) { res.End(strconv.Itoa(os.Getpid())) }).
-		Get("/uid", func(_ *Request, res *Response) { res.End(strconv.Itoa(os.Getuid())) }).
-		Get("/hang", func(_ *Request, res *Response) { res.Flush(); time.Sleep(time.Minute) }))}}
+	return &aerys.Server{Hosts: []*aerys.Host{host.Use(aerys.Router().
+		Get("/film", sendFilm).
+		Get("/ids", func(_ *aerys.Request, res *aerys.Response) { res.End(ids()) }).
+		Get("/pid", func(_ *aerys.Request, res *aerys.Response) { res.End(strconv.Itoa(os.Getpid())) }).
+		Get("/uid", func(_ *aerys.Request, res *aerys.Response) { res.End(strconv.Itoa(os.Getuid())) }).
+		Get("/hang", func(_ *aerys.Request, res *aerys.Response) { res.Flush(); time.Sleep(time.Minute) }))}}
 }
 
 // slow is an action that takes its time to start.
 type slow time.Duration
 
 func (s slow) Start(context.Context) error { time.Sleep(time.Duration(s)); return nil }
-func (slow) Serve(*Request, *Response)     {}
+
+func (slow) Serve(*aerys.Request, *aerys.Response) {}
 
 // startProgram starts TestProgram by a command line whose last part is the
 // program, and waits until it says where it listens.
@@ -162,6 +176,18 @@ type load struct {
 	lost    []error
 }
 
+// other returns a process that answered and is none of those known.
+func (l *load) other(known ...string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for pid, n := range l.answers {
+		if n > 20 && pid != "" && !strings.Contains(fmt.Sprint(known), pid) {
+			return pid
+		}
+	}
+	return ""
+}
+
 func startLoad(port int) *load {
 	l := &load{stop: make(chan struct{}), answers: make(map[string]int)}
 	for i := range 6 {
@@ -188,18 +214,6 @@ func startLoad(port int) *load {
 	return l
 }
 
-// other returns a process that answered and is none of those known.
-func (l *load) other(known ...string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for pid, n := range l.answers {
-		if n > 20 && pid != "" && !strings.Contains(fmt.Sprint(known), pid) {
-			return pid
-		}
-	}
-	return ""
-}
-
 // TestHandOverUnderLoad replaces this process's server by a new process's, and
 // that by a third, without losing a request.
 func TestHandOverUnderLoad(t *testing.T) {
@@ -217,6 +231,7 @@ func TestHandOverUnderLoad(t *testing.T) {
 	first := strconv.Itoa(os.Getpid())
 	eventually(t, "load on the first process", func() bool { return l.other() == first })
 
+	t.Setenv("TEST_PROGRAM_DELAY", "1s") // a new process may take its time
 	syscall.Kill(os.Getpid(), syscall.SIGUSR2)
 	if err := <-result; err != nil {
 		t.Fatal(err)
@@ -224,6 +239,10 @@ func TestHandOverUnderLoad(t *testing.T) {
 	var second, third string
 	eventually(t, "the second process serves", func() bool { second = l.other(first); return second != "" })
 	id, _ := strconv.Atoi(second)
+	// It is in this process's group, as if it had been started by the same shell.
+	if group, err := syscall.Getpgid(id); group != syscall.Getpgrp() {
+		t.Errorf("process %d is of group %d, want %d (%v)", id, group, syscall.Getpgrp(), err)
+	}
 	syscall.Kill(id, syscall.SIGUSR2)
 	eventually(t, "the third process serves", func() bool { third = l.other(first, second); return third != "" })
 	eventually(t, "the second process is gone", func() bool { return syscall.Kill(id, 0) == syscall.ESRCH })
@@ -241,36 +260,6 @@ func TestHandOverUnderLoad(t *testing.T) {
 		t.Errorf("%d requests were lost, the first with %v", len(l.lost), l.lost[0])
 	}
 	t.Log(l.answers)
-}
-
-func TestFailedHandOverServesOn(t *testing.T) {
-	arguments := os.Args
-	defer func() { os.Args = arguments }()
-	for _, test := range []struct {
-		arguments []string
-		want      string
-	}{
-		{[]string{"true"}, "the new process ended before it served"},
-		{[]string{"/missing/program"}, "no such file"},
-		{[]string{filepath.Join(t.TempDir(), "nothing")}, "no such file"},
-	} {
-		s := runServer(t, Options{}, local("x"))
-		os.Args = test.arguments
-		signals := make(chan os.Signal, 1)
-		ctx, cancel := context.WithCancelCause(context.Background())
-		ended := make(chan struct{})
-		go func() {
-			s.current.Load().handOverOn(ctx, signals, cancel)
-			close(ended)
-		}()
-		signals <- syscall.SIGUSR2
-		eventually(t, test.want, func() bool { return strings.Contains(s.log.String(), test.want) })
-		if _, body := statusAndBody(t, s.get(t, s.addresses[0], "a", "/")); body != "x" {
-			t.Errorf("afterwards: %q", body)
-		}
-		cancel(nil)
-		<-ended
-	}
 }
 
 // TestSocketActivation starts the program as systemd does.
@@ -296,18 +285,40 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
-// A socket that no host is exposed on is closed.
-func TestUnusedSocket(t *testing.T) {
-	unused, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// A server that is stopped while it hands over does not leave the new process.
+func TestStopWhileHandingOver(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs Linux")
 	}
-	sv, _ := newService(Options{Logger: textLogger(io.Discard)}.withDefaults(), []*Host{local("x")})
-	defer sv.close()
-	if err := sv.bind([]net.Listener{unused}); err != nil {
-		t.Error(err)
+	arguments := os.Args
+	defer func() { os.Args = arguments }()
+	port := freePort(t)
+	server, ready, result := program(strconv.Itoa(port)), make(chan struct{}), make(chan error, 1)
+	server.Ready = func([]net.Addr) { close(ready) }
+	go func() { result <- server.Run() }()
+	<-ready
+	pidFile := t.TempDir() + "/pid"
+	os.Args = []string{"sh", "-c", "echo $$ > " + pidFile + ".new; mv " + pidFile + ".new " + pidFile + "; exec sleep 1000"}
+	handing := make(chan os.Signal, 1) // Run may not listen yet, and the signal would end this process
+	signal.Notify(handing, syscall.SIGUSR2)
+	defer signal.Stop(handing)
+	syscall.Kill(os.Getpid(), syscall.SIGUSR2)
+	var pid int
+	eventually(t, "the new process", func() bool {
+		text, err := os.ReadFile(pidFile)
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
+		return err == nil
+	})
+	syscall.Kill(os.Getpid(), syscall.SIGTERM)
+	select {
+	case err := <-result:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Run does not return")
 	}
-	if _, err := unused.Accept(); err == nil {
-		t.Error("an unused socket is open")
+	if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
+		t.Errorf("process %d lives on (%v)", pid, err)
 	}
 }

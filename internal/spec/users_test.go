@@ -1,6 +1,6 @@
 //go:build unix
 
-package aerys
+package spec
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"aerys"
 	"aerys/internal/listen"
 )
 
@@ -107,16 +108,10 @@ func privilegedPort(t *testing.T) int {
 	return 0
 }
 
-// onUnix is a client of a Unix socket.
-func onUnix(path string) *http.Client {
-	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
-}
-
 // TestDial is no test but a client that tests start as another user.
 func TestDial(t *testing.T) {
 	if path := os.Getenv("TEST_DIAL"); path != "" {
-		body, err := fetch(onUnix(path), 0, "/pid")
+		body, err := fetch(through(path), 0, "/pid")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +121,7 @@ func TestDial(t *testing.T) {
 
 func TestUser(t *testing.T) {
 	if os.Getuid() != 0 {
-		err := (&Server{Options: Options{User: "root"}, Hosts: []*Host{local("x")}}).Serve(context.Background())
+		err := (&aerys.Server{Options: aerys.Options{User: "root"}, Hosts: []*aerys.Host{local("x")}}).Serve(context.Background())
 		if err == nil || !strings.Contains(err.Error(), "aerys: Options.User: cannot become root") {
 			t.Errorf("Serve returned %v", err)
 		}
@@ -169,7 +164,7 @@ func TestUserAndHandOver(t *testing.T) {
 			}
 			pid := cmd.Process.Pid
 			for range 2 {
-				if got, err := fetch(onUnix(socket), 0, "/ids"); got != nobody {
+				if got, err := fetch(through(socket), 0, "/ids"); got != nobody {
 					t.Errorf("ids %q, want %q (%v)", got, nobody, err)
 				}
 				dialer := exec.Command(program, "-test.run=^TestDial$")

@@ -1,6 +1,7 @@
 package aerys_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -212,4 +213,170 @@ func ExampleHealthHandler() {
 	defer server.Close()
 	fmt.Println(get(server.URL + "/healthz"))
 	// Output: 200 serving
+}
+
+// Each event of a stream of server-sent events is flushed; the stream ends when
+// the client leaves.
+func ExampleResponse_Flush() {
+	clock := func(req *aerys.Request, res *aerys.Response) {
+		res.SetHeader("Content-Type", "text/event-stream").SetHeader("Cache-Control", "no-store")
+		for req.Context().Err() == nil {
+			fmt.Fprintf(res, "data: %s\n\n", time.Now().Format(time.TimeOnly))
+			if res.Flush() != nil {
+				return
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-req.Context().Done():
+			}
+		}
+	}
+	new(aerys.Host).Use(aerys.Router().Get("/clock", clock))
+}
+
+// shout is middleware that rewrites bodies.
+func shout(next aerys.Handler) aerys.Handler { return shouting{next} }
+
+type shouting struct{ next aerys.Handler }
+
+func (s shouting) Serve(req *aerys.Request, res *aerys.Response) {
+	res.Filter(func(w io.Writer) io.WriteCloser { return capitals{w} })
+	s.next.Serve(req, res)
+}
+
+type capitals struct{ io.Writer }
+
+func (c capitals) Write(p []byte) (int, error) { return c.Writer.Write(bytes.ToUpper(p)) }
+
+func (c capitals) Close() error { return nil }
+
+func ExampleResponse_Filter() {
+	host := new(aerys.Host).Use(shout, func(req *aerys.Request, res *aerys.Response) { res.End("hello") })
+
+	answer := httptest.NewRecorder()
+	host.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	fmt.Println(answer.Body)
+	// Output: HELLO
+}
+
+// The browser is told of the style sheet before it has seen the page.
+func ExampleResponse_Push() {
+	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		res.Push("/style.css", nil).End("<link rel=stylesheet href=/style.css>")
+	})
+
+	answer := httptest.NewRecorder()
+	host.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	fmt.Println(answer.Header().Get("Link"))
+	// Output: </style.css>; rel=preload
+}
+
+// A visitor is known by a cookie that scripts cannot read.
+func ExampleResponse_SetCookie() {
+	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		if name := req.CookieValue("name"); name != "" {
+			res.End("Welcome back, " + name + "!")
+			return
+		}
+		res.SetCookie(&http.Cookie{Name: "name", Value: "Ann", HttpOnly: true, SameSite: http.SameSiteLaxMode}).End("Welcome!")
+	})
+
+	request := httptest.NewRequest("GET", "/", nil)
+	first, second := httptest.NewRecorder(), httptest.NewRecorder()
+	host.ServeHTTP(first, request)
+	request.AddCookie(first.Result().Cookies()[0])
+	host.ServeHTTP(second, request)
+	fmt.Println(first.Body, second.Body)
+	// Output: Welcome! Welcome back, Ann!
+}
+
+func ExampleRequest_ParseBody() {
+	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		form, err := req.ParseBody()
+		if err != nil {
+			return // 413 if it was too large
+		}
+		res.End(form.Get("greeting"), ", ", strings.Join(form.All("name"), " and "))
+	})
+
+	answer := httptest.NewRecorder()
+	request := httptest.NewRequest("POST", "/", strings.NewReader("greeting=Hi&name=Ann&name=Bob"))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	host.ServeHTTP(answer, request)
+	fmt.Println(answer.Body)
+	// Output: Hi, Ann and Bob
+}
+
+// An upload of up to a gigabyte, none of which is held in memory.
+func ExampleRequest_Fields() {
+	upload := func(req *aerys.Request, res *aerys.Response) {
+		for field, err := range req.Fields(1 << 30) {
+			if err != nil {
+				res.SetStatus(http.StatusBadRequest).End(err.Error())
+				return
+			}
+			size, err := io.Copy(io.Discard, field.Limit(100<<20))
+			if err != nil {
+				return // 413 if it was more than 100 MiB
+			}
+			fmt.Fprintln(res, field.Name, field.Filename, size)
+		}
+	}
+	new(aerys.Host).Use(aerys.Router().Post("/upload", upload))
+}
+
+// An API under a prefix of its own, guarded by what it uses, is merged into the
+// router of the site. What no route knows falls through to the host's next
+// action.
+func ExampleRouter() {
+	guard := func(req *aerys.Request, res *aerys.Response) {
+		if req.Header.Get("Authorization") == "" {
+			res.SetStatus(http.StatusUnauthorized).End("Who are you?")
+		}
+	}
+	api := aerys.Router().
+		Use(guard).
+		Get(`/users/{id:\d+}`, func(req *aerys.Request, res *aerys.Response) {
+			fmt.Fprintf(res, "This is user %s.", req.PathValue("id"))
+		}).
+		Prefix("/api")
+	site := aerys.Router().
+		Use(api).
+		Get("/about/?", func(_ *aerys.Request, res *aerys.Response) { res.End("About us.") })
+	host := new(aerys.Host).Use(site, http.NotFoundHandler())
+
+	for _, target := range []string{"/about", "/about/", "/api/users/7", "/api/users/me"} {
+		w := httptest.NewRecorder()
+		host.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+		fmt.Printf("%s: %d %s%s\n", target, w.Code, w.Header().Get("Location"), w.Body)
+	}
+	// Output:
+	// /about: 200 About us.
+	// /about/: 302 /about
+	// /api/users/7: 401 Who are you?
+	// /api/users/me: 404 404 page not found
+}
+
+// Middleware wraps the actions that follow it.
+func ExampleMiddleware() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	logged := func(next aerys.Handler) aerys.Handler {
+		return aerys.HandlerFunc(func(req *aerys.Request, res *aerys.Response) {
+			next.Serve(req, res)
+			logger.Info("request", "path", req.URL.Path, "status", res.Status())
+		})
+	}
+	host := new(aerys.Host).Use(logged, func(_ *aerys.Request, res *aerys.Response) {
+		res.SetStatus(http.StatusTeapot).End("I am a teapot.")
+	})
+	host.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/coffee", nil))
+	// Output:
+	// level=INFO msg=request path=/coffee status=418
 }
