@@ -298,15 +298,6 @@ func TestTimeoutHandler(t *testing.T) {
 	}
 }
 
-// Behind such a writer the limits are still those of the server.
-func TestOptionsBehindTimeoutHandler(t *testing.T) {
-	timeout := func(next http.Handler) http.Handler { return http.TimeoutHandler(next, time.Minute, "late") }
-	server := serveExchange(t, Options{MaxInputVars: 7}, timeout, func(req *Request, res *Response) { res.End(fmt.Sprint(req.options.MaxInputVars)) })
-	if _, body := server.get(t); body != "7" {
-		t.Errorf("MaxInputVars is %q, want 7", body)
-	}
-}
-
 func TestPathValuesOfNetHTTP(t *testing.T) {
 	handler := func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.PathValue("x")+r.PathValue("y")) }
 	if got := ask("GET /a%2Fb/c", Router().Get("/{x}/{y}", before("1"), handler)); got != "a/bc" {

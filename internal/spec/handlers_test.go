@@ -141,8 +141,7 @@ type bufferingWriter struct {
 }
 
 func (w *bufferingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *bufferingWriter) Header() http.Header { return w.header }
+func (w *bufferingWriter) Header() http.Header         { return w.header }
 
 func (w *bufferingWriter) FlushError() error { return http.ErrNotSupported }
 
@@ -356,5 +355,18 @@ func TestOptionalIsNoError(t *testing.T) {
 type unflushable struct{ io.Writer }
 
 func (unflushable) Flush() error { return fmt.Errorf("not here: %w", errors.ErrUnsupported) }
-
 func (unflushable) Close() error { return nil }
+
+// Behind a writer that hides the Response the limits are still those of the server.
+func TestOptionsBehindTimeoutHandler(t *testing.T) {
+	timeout := func(next http.Handler) http.Handler { return http.TimeoutHandler(next, time.Minute, "late") }
+	s := run(t, aerys.Options{MaxInputVars: 7}, at(timeout, func(req *aerys.Request, res *aerys.Response) {
+		_, err := req.ParseBody()
+		res.End(fmt.Sprint(err))
+	}))
+	text := converse(t, s.addresses[0], "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"+
+		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 15\r\n\r\na&b&c&d&e&f&g&h")
+	if !strings.Contains(text, "MaxInputVars (7)") {
+		t.Errorf("%q", text)
+	}
+}

@@ -73,8 +73,7 @@ func program(address string) *aerys.Server {
 // slow is an action that takes its time to start.
 type slow time.Duration
 
-func (s slow) Start(context.Context) error { time.Sleep(time.Duration(s)); return nil }
-
+func (s slow) Start(context.Context) error         { time.Sleep(time.Duration(s)); return nil }
 func (slow) Serve(*aerys.Request, *aerys.Response) {}
 
 // startProgram starts TestProgram by a command line whose last part is the

@@ -40,20 +40,13 @@ type part struct {
 }
 
 func (p *part) Serve(_ *aerys.Request, res *aerys.Response) {}
-
-func (p *part) Start(ctx context.Context) error { p.log.add("start " + p.name); return p.start }
-
-func (p *part) Stop(ctx context.Context) error { p.log.add("stop " + p.name); return p.stop }
-
-func (p *part) Monitor() any { return p.name }
-
-func action(name string, log *events, err error) *part {
-	return &part{name: name, log: log, start: err}
-}
+func (p *part) Start(ctx context.Context) error             { p.log.add("start " + p.name); return p.start }
+func (p *part) Stop(ctx context.Context) error              { p.log.add("stop " + p.name); return p.stop }
+func (p *part) Monitor() any                                { return p.name }
 
 func TestStartAndStopInOrder(t *testing.T) {
 	log := new(events)
-	a, b, c := action("a", log, nil), action("b", log, nil), action("c", log, nil)
+	a, b, c := &part{name: "a", log: log}, &part{name: "b", log: log}, &part{name: "c", log: log}
 	s := run(t, aerys.Options{}, local("x").Name("x").Use(a, b, a), local("y").Name("y").Use(c, b))
 	if got := log.String(); got != "start a, start b, start c" {
 		t.Error(got)
@@ -70,20 +63,16 @@ func TestFailedStartReleasesEverything(t *testing.T) {
 	log := new(events)
 	boom := errors.New("boom")
 	port := freePort(t)
-	a, b, c := action("a", log, nil), action("b", log, boom), action("c", log, nil)
+	a, b, c := &part{name: "a", log: log}, &part{name: "b", log: log, start: boom}, &part{name: "c", log: log}
 	s := &aerys.Server{Hosts: []*aerys.Host{new(aerys.Host).Expose("127.0.0.1", port).Expose("127.0.0.1", 0).Use(a, b, c)}}
 	err := s.Serve(context.Background())
-	if !errors.Is(err, boom) || !strings.Contains(err.Error(), "aerys: starting *aerys.part: boom") {
+	if !errors.Is(err, boom) || !strings.Contains(err.Error(), "aerys: starting *spec.part: boom") {
 		t.Errorf("Serve returned %v", err)
 	}
 	if got := log.String(); got != "start a, start b, stop a" {
 		t.Error(got)
 	}
-	l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
-	if err != nil {
-		t.Fatal("the port is still taken: ", err)
-	}
-	l.Close()
+	isFree(t, port)
 }
 
 func TestPortsAreReleasedWhenOneIsTaken(t *testing.T) {
@@ -93,13 +82,19 @@ func TestPortsAreReleasedWhenOneIsTaken(t *testing.T) {
 	}
 	defer taken.Close()
 	log, port := new(events), freePort(t)
-	s := &aerys.Server{Hosts: []*aerys.Host{new(aerys.Host).Expose("127.0.0.1", port).Expose("127.0.0.1", taken.Addr().(*net.TCPAddr).Port).Use(action("a", log, nil))}}
+	s := &aerys.Server{Hosts: []*aerys.Host{new(aerys.Host).Expose("127.0.0.1", port).Expose("127.0.0.1", taken.Addr().(*net.TCPAddr).Port).Use(&part{name: "a", log: log})}}
 	if err := s.Serve(context.Background()); err == nil || log.String() != "" {
 		t.Errorf("Serve returned %v after %v", err, log)
 	}
+	isFree(t, port)
+}
+
+// isFree holds that a server has left its port.
+func isFree(t *testing.T, port int) {
+	t.Helper()
 	l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
 	if err != nil {
-		t.Fatal("the free port is still taken: ", err)
+		t.Fatal("the port is still taken: ", err)
 	}
 	l.Close()
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
 	"os"
 	"strings"
 	"testing"
@@ -41,9 +40,8 @@ func (v *visitor) visit(t *testing.T, name string) (resumed, answered bool) {
 	if err != nil {
 		return false, false
 	}
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+name+"\r\nConnection: close\r\n\r\n")
-	text, _ := io.ReadAll(conn)
-	return conn.ConnectionState().DidResume, strings.HasSuffix(string(text), "\r\n\r\n"+name)
+	text := exchange(t, conn, request(name, "/"))
+	return conn.ConnectionState().DidResume, strings.HasSuffix(text, "\r\n\r\n"+name)
 }
 
 // admitting are ways to serve one client alone.

@@ -57,9 +57,8 @@ func TestServerNamePicksTheCertificate(t *testing.T) {
 		t.Error("the host's own tls.Config did not hold")
 	}
 	conn, _, _ := handshake(t, s.addresses[0], &tls.Config{ServerName: "a.example"})
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n")
-	text, _ := io.ReadAll(conn)
-	if _, body := statusAndBody(t, string(text)); body != "b" {
+	text := exchange(t, conn, request("b.example", "/"))
+	if _, body := statusAndBody(t, text); body != "b" {
 		t.Errorf("another host over the same connection: %q", body)
 	}
 	if answer := converse(t, s.addresses[0], request("a.example", "/")); !strings.HasPrefix(answer, "HTTP/1.0 400") {
@@ -114,8 +113,7 @@ func TestCertificateIsReplacedWhileServing(t *testing.T) {
 		_, name, _ = handshake(t, s.addresses[0], &tls.Config{})
 		return name == "new.example"
 	})
-	io.WriteString(before, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-	if text, _ := io.ReadAll(before); !strings.HasSuffix(string(text), "x") {
+	if text := exchange(t, before, request("a", "/")); !strings.HasSuffix(text, "x") {
 		t.Errorf("the connection from before: %q", text)
 	}
 }
@@ -187,9 +185,8 @@ func TestEncryptKeepsTheConfig(t *testing.T) {
 				if want == "" {
 					continue
 				}
-				io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-				text, _ := io.ReadAll(conn)
-				if _, body := statusAndBody(t, string(text)); body != "x" {
+				text := exchange(t, conn, request("a", "/"))
+				if _, body := statusAndBody(t, text); body != "x" {
 					t.Errorf("%q: %q", sni, body)
 				}
 			}
@@ -251,9 +248,8 @@ func TestNoRequestComesOverAnotherHostsConnection(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: b.example\r\nConnection: close\r\n\r\n")
-			text, _ := io.ReadAll(conn)
-			if status, _ := statusAndBody(t, string(text)); status != want {
+			text := exchange(t, conn, request("b.example", "/"))
+			if status, _ := statusAndBody(t, text); status != want {
 				t.Errorf("%s, by the name of %s: status %d, want %d", name, sni, status, want)
 			}
 		}
