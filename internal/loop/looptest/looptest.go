@@ -62,6 +62,9 @@ var between = []byte("\n\n")
 
 var transient = regexp.MustCompile(`\[(run|GC |preempted|copystack|stopping|wait for GC|flushing)`)
 
+// ours are goroutines that carry connections, and not a test's.
+var ours = regexp.MustCompile(`aerys/internal/(loop|http1)`)
+
 // waits reports whether a goroutine waits for others, or for the kernel: a system
 // call of a loop's other than to wait does not take long, nor does what the
 // collector has a goroutine do or wait for.
@@ -70,7 +73,7 @@ func waits(stack []byte) bool {
 	switch {
 	case transient.Match(state):
 		return false
-	case bytes.Contains(state, []byte("[syscall")) && bytes.Contains(stack, []byte("aerys/internal/")):
+	case bytes.Contains(state, []byte("[syscall")) && ours.Match(stack):
 		return bytes.Contains(stack, []byte("syscall.EpollWait("))
 	}
 	return true
