@@ -10,10 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"aerys/internal/listen"
 	"aerys/internal/outlet"
+	"aerys/internal/serve"
 )
 
 // Host is a virtual host: where it listens, the name it goes by, and the
@@ -32,7 +34,7 @@ type Host struct {
 	name       string // "" and "*" stand for every name
 	port       int    // of the name; 0 stands for every port
 	addresses  []listen.Address
-	encryption *encryption
+	encryption *listen.Encryption
 	actions    []Action
 
 	once  sync.Once
@@ -131,7 +133,7 @@ func (h *Host) exposedOn() []listen.Address {
 // that has none set. A request for a host that may refuse clients in the
 // handshake, and that came over another's connection, gets 421.
 func (h *Host) Encrypt(certFile, keyFile string, config ...*tls.Config) *Host {
-	e, err := newEncryption(certFile, keyFile, config)
+	e, err := listen.NewEncryption(certFile, keyFile, config)
 	if err != nil {
 		panic(fmt.Sprintf("aerys: Host.Encrypt(%q, %q): %v", certFile, keyFile, err))
 	}
@@ -166,14 +168,12 @@ func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // site is a Host made ready to serve under one set of options.
 type site struct {
-	host        *Host
-	options     *Options
-	handler     Handler
-	methods     []string
-	allow       string
-	tls         *tls.Config         // nil without Encrypt
-	certificate *listen.Certificate // nil without its files
-	traffic     traffic
+	host    *Host
+	options *Options
+	handler Handler
+	methods []string
+	tls     *listen.Rules // nil without Encrypt
+	traffic traffic
 }
 
 func newSite(h *Host, options *Options) *site {
@@ -185,19 +185,26 @@ func newSite(h *Host, options *Options) *site {
 	})
 	slices.Sort(methods)
 	methods = slices.Compact(methods)
-	return &site{host: h, options: options, handler: compile(h.actions), methods: methods, allow: strings.Join(methods, ", ")}
+	return &site{host: h, options: options, handler: compile(h.actions), methods: methods}
+}
+
+// readRules reads the site's certificate, if it is to have one.
+func (s *site) readRules() (err error) {
+	if e := s.host.encryption; e != nil {
+		owner := fmt.Sprintf("aerys host %v on %v", s.host, s.host.exposedOn())
+		s.tls, err = e.Rules(owner, s.options.Logger.With("host", s.host.String()))
+	}
+	return err
 }
 
 // newErrorSite is a site that gives one answer to all requests.
 func newErrorSite(options *Options, status int, text string) *site {
-	s := newSite(new(Host).Use(func(_ *Request, res *Response) {
+	return &site{host: new(Host), options: options, handler: HandlerFunc(func(_ *Request, res *Response) {
 		if text != "" {
 			res.SetHeader("Content-Type", "text/plain; charset=utf-8").SetHeader("X-Content-Type-Options", "nosniff")
 		}
 		res.SetStatus(status).End(text)
-	}), options)
-	s.methods = nil
-	return s
+	})}
 }
 
 // serve runs the host's actions on one request. sv is the server whose
@@ -233,7 +240,7 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body,
 	if s.allows(r) {
 		s.handler.Serve(&x.request, &x.response)
 	} else {
-		s.refuseMethod(r, &x.response)
+		x.response.SetHeader("Allow", strings.Join(s.methods, ", ")).page(refusal(r))
 	}
 	x.finish()
 }
@@ -281,38 +288,165 @@ func (s *site) failed(x *exchange, cause any, stack []byte) {
 	}
 }
 
-// normalMethod returns method in upper case. A misspelt HEAD or CONNECT stays:
-// whoever relays it expects a body, which the upper-case methods do not have.
-func normalMethod(method string) string {
-	upper := strings.ToUpper(method)
-	if upper == "HEAD" || upper == "CONNECT" {
-		return method
-	}
-	return upper
-}
-
 // allows reports whether the request's method is one of the host's.
 func (s *site) allows(r *http.Request) bool {
 	return s.methods == nil || slices.Contains(s.methods, r.Method) && !isExtendedConnect(r)
 }
 
-// isExtendedConnect reports whether a request opens a tunnel for another
-// protocol (RFC 8441 §4). Its 2xx would be an open WebSocket to a browser, and
-// the body of the answer frames that a page of any origin may read.
-func isExtendedConnect(r *http.Request) bool {
-	return r.Method == http.MethodConnect && r.Header[":protocol"] != nil
+// HostState counts the requests of a host.
+type HostState struct {
+	Name      string           `json:"name"`
+	Addresses []string         `json:"addresses"`
+	Active    int64            `json:"active"`   // requests being answered
+	Requests  map[string]int64 `json:"requests"` // by class of status, "1xx" to "5xx"
+	Seconds   float64          `json:"seconds"`  // spent on all of them
+	Handlers  []any            `json:"handlers"` // what the actions that implement Monitor tell
 }
 
-// refuseMethod answers 405 to a method that HTTP defines, and 501 to one that
-// nobody here knows (RFC 9110 §15.5.6, §15.6.2), an extended CONNECT among them.
-func (s *site) refuseMethod(r *http.Request, response *Response) {
-	status := http.StatusNotImplemented
-	switch r.Method {
-	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE":
-		status = http.StatusMethodNotAllowed
+func (s *site) state() HostState {
+	state := HostState{Name: s.host.String(), Active: s.traffic.active(), Requests: make(map[string]int64),
+		Seconds: time.Duration(s.traffic.nanos.Load()).Seconds(), Handlers: []any{}}
+	for i := range s.traffic.classes {
+		state.Requests[fmt.Sprintf("%dxx", i+1)] = s.traffic.classes[i].Load()
 	}
-	if isExtendedConnect(r) {
-		status = http.StatusNotImplemented
+	for _, action := range s.host.actions {
+		if monitor, ok := action.(Monitor); ok {
+			state.Handlers = append(state.Handlers, monitor.Monitor())
+		}
 	}
-	response.SetHeader("Allow", s.allow).page(status)
+	return state
 }
+
+// traffic counts the requests of one host.
+type traffic struct {
+	begun   atomic.Int64
+	classes [5]atomic.Int64 // of those answered, 1xx to 5xx
+	nanos   atomic.Int64    // time spent on them
+}
+
+// active is how many requests are being answered.
+func (t *traffic) active() int64 {
+	answered := int64(0)
+	for i := range t.classes {
+		answered += t.classes[i].Load()
+	}
+	return t.begun.Load() - answered
+}
+
+// epoch is what times are measured from: time.Since needs only the monotonic
+// clock, time.Now reads two.
+var epoch = time.Now()
+
+// begin counts a request, and returns when.
+func (t *traffic) begin() time.Duration {
+	t.begun.Add(1)
+	return time.Since(epoch)
+}
+
+// end counts the answer to a request that began at that time.
+func (t *traffic) end(began time.Duration, status int) {
+	t.nanos.Add(int64(time.Since(epoch) - began))
+	t.classes[max(0, min(status/100-1, 4))].Add(1)
+}
+
+// listener is one address that hosts are exposed on.
+type listener struct {
+	*serve.Listener
+	service  *service
+	named    map[string]*site
+	wildcard *site
+	sites    []*site
+}
+
+// add exposes a host on the listener.
+func (l *listener) add(s *site) error {
+	h := s.host
+	if len(l.sites) > 0 && (l.sites[0].tls == nil) != (s.tls == nil) {
+		return fmt.Errorf("aerys: host %v on %v: encrypted and plain hosts cannot share an address (the other is %v)", h, l.Address, l.sites[0].host)
+	}
+	switch {
+	case h.wildcard() && l.wildcard != nil:
+		return fmt.Errorf("aerys: host %v on %v: there is a host without a name already; call Name on one of them", h, l.Address)
+	case h.wildcard():
+		l.wildcard = s
+	case l.named[h.name] != nil:
+		return fmt.Errorf("aerys: host %v on %v: there is a host of that name already", h, l.Address)
+	default:
+		l.named[h.name] = s
+	}
+	l.sites = append(l.sites, s)
+	return nil
+}
+
+// site returns the host that goes by the name in a Host header or in SNI.
+func (l *listener) site(name string) *site {
+	if len(l.named) > 0 {
+		if s := l.named[canonicalName(name)]; s != nil {
+			return s
+		}
+	}
+	return l.wildcard
+}
+
+// choose returns the host for a request, or what answers in its place.
+func (l *listener) choose(r *http.Request) *site {
+	s := l.site(r.Host)
+	switch {
+	case r.Method == "OPTIONS" && r.RequestURI == "*":
+		return l.service.general
+	case s == nil:
+		return l.service.unknown
+	case s.tls != nil && s.tls.Verify() && l.bySNI(r.TLS.ServerName) != s:
+		return l.service.misdirected // the connection was opened under the rules of another host
+	}
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (l *listener) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 {
+		l.choose(r).serve(w, r, l.service)
+		return
+	}
+	l.serveStream(w, r)
+}
+
+// serveStream serves a request over HTTP/2.
+func (l *listener) serveStream(w http.ResponseWriter, r *http.Request) {
+	s := l.choose(r)
+	stream, last, room := serve.BeginStream(r)
+	if last {
+		w.Header().Set("Connection", "close") // this sends GOAWAY
+	}
+	if room {
+		defer stream.End()
+	} else {
+		s = l.service.busy
+	}
+	s.serve(w, r, l.service)
+}
+
+// bySNI returns the site whose TLS rules hold for a server name.
+func (l *listener) bySNI(name string) *site {
+	if s := l.site(name); s != nil {
+		return s
+	}
+	return l.sites[0]
+}
+
+// rulesFor lets the server name in the client's hello pick the host.
+func (l *listener) rulesFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	return l.bySNI(hello.ServerName).tls.For(hello)
+}
+
+// url is where a person opens the listener.
+func (l *listener) url() string {
+	name := ""
+	if l.wildcard == nil {
+		name = l.sites[0].host.name
+	}
+	return l.URL(name, l.sites[0].tls != nil)
+}
+
+// serverOptions returns those that hold for the requests.
+func (l *listener) serverOptions() *Options { return l.service.options }

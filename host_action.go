@@ -153,28 +153,6 @@ func compile(actions []Action) Handler {
 	return handlers
 }
 
-// walk calls visit for every action, and for every action registered in a
-// router among them, in order. A value met again is not visited again, unless
-// its type cannot be compared.
-func walk(actions []Action, visit func(any)) {
-	walkUnseen(actions, make(map[any]bool), visit)
-}
-
-func walkUnseen(actions []Action, seen map[any]bool, visit func(any)) {
-	for _, action := range actions {
-		if reflect.ValueOf(action).Comparable() {
-			if seen[action] {
-				continue
-			}
-			seen[action] = true
-		}
-		visit(action)
-		if router, ok := action.(*Routes); ok {
-			walkUnseen(router.registered, seen, visit)
-		}
-	}
-}
-
 // standard runs a handler of net/http as an action.
 type standard struct{ handler http.Handler }
 
@@ -282,10 +260,18 @@ func (f following) serveAlone(w http.ResponseWriter, r *http.Request) {
 
 // optionsOf returns the options of the server that r came to.
 func optionsOf(r *http.Request) *Options {
-	if sv := serviceOf(&Request{Request: r}); sv != nil {
-		return sv.options
+	if server, ok := handlerOf(r).(interface{ serverOptions() *Options }); ok {
+		return server.serverOptions()
 	}
 	return Options{}.withDefaults()
+}
+
+// handlerOf returns what answers all requests of the server that r came to, or nil.
+func handlerOf(r *http.Request) http.Handler {
+	if server, ok := r.Context().Value(http.ServerContextKey).(*http.Server); ok {
+		return server.Handler
+	}
+	return nil
 }
 
 // callBehind unwraps w until it finds a Response that a handler of net/http was

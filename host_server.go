@@ -2,6 +2,7 @@ package aerys
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -15,9 +16,9 @@ import (
 	"syscall"
 	"time"
 
-	"aerys/internal/http1"
 	"aerys/internal/listen"
-	"aerys/internal/loop"
+	"aerys/internal/page"
+	"aerys/internal/serve"
 )
 
 // Server serves hosts on the addresses that they are exposed on, once at a
@@ -54,7 +55,7 @@ type Server struct {
 // contradict each other, an address cannot be bound, a certificate not be
 // read, or a Starter fails.
 func (s *Server) Serve(ctx context.Context) error {
-	return s.serve(ctx, nil, nil)
+	return s.serve(ctx, nil, func(*service) {})
 }
 
 func (s *Server) serve(ctx context.Context, inherited []net.Listener, ready func(*service)) error {
@@ -68,25 +69,25 @@ func (s *Server) serve(ctx context.Context, inherited []net.Listener, ready func
 	if err := sv.bind(inherited); err != nil {
 		return err
 	}
-	if err := listen.ChangeUser(sv.options.User, sv.files()); err != nil {
+	if err := listen.ChangeUser(sv.options.User, sv.serving.Files()); err != nil {
 		return err
 	}
 	if err := sv.start(ctx); err != nil {
 		return errors.Join(err, sv.stopActions())
 	}
-	failed := sv.accept()
-	if s.Ready != nil {
-		s.Ready(sv.addresses())
-	}
-	if ready != nil {
-		ready(sv)
-	}
-	select {
-	case <-ctx.Done():
-		return sv.stop(context.Cause(ctx))
-	case err := <-failed:
+	if err := sv.serving.Accept(); err != nil {
 		return errors.Join(err, sv.stop(err))
 	}
+	if s.Ready != nil {
+		var addresses []net.Addr
+		for _, bound := range sv.serving.Bound() {
+			addresses = append(addresses, bound.Addr())
+		}
+		s.Ready(addresses)
+	}
+	ready(sv)
+	<-ctx.Done()
+	return sv.stop(context.Cause(ctx))
 }
 
 // service is a Server while it serves.
@@ -98,14 +99,23 @@ type service struct {
 	misdirected *site // those for a host whose rules the connection has not passed
 	busy        *site // those that there is no room for
 	listeners   []*listener
-	connections *connections
-	loop        *loop.Loop
+	serving     *serve.Server
 	began       time.Time
-	started     []any // actions, in the order of their start
-	stopping    atomic.Bool
+	started     []any         // actions, in the order of their start
 	handedOver  atomic.Bool   // the listeners are another process's, too
 	patience    time.Duration // with a process that is to take over
 	setID       bool          // somebody else than the process's user started it
+}
+
+// patience is for how many ConnectionTimeouts more of a body is waited for, and a
+// client that takes nothing of a response: networks stall longer in the middle
+// of something than before a header.
+const patience = 10
+
+func limitsOf(o *Options) *serve.Limits {
+	return &serve.Limits{Connections: o.MaxConnections, PerIP: o.ConnectionsPerIP, Requests: o.MaxRequestsPerConnection,
+		Streams: o.MaxConcurrentStreams, HeaderBytes: o.MaxHeaderSize, Header: o.ConnectionTimeout, Idle: o.IdleTimeout,
+		Progress: patience * o.ConnectionTimeout}
 }
 
 // newService finds out which host is where, and reads the certificates.
@@ -116,15 +126,15 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 	if err := options.check(); err != nil {
 		return nil, err
 	}
-	sv := &service{options: options, connections: newConnections(options), loop: loop.New(options.Logger),
-		began: time.Now(), patience: handOverTimeout, setID: listen.IsSetID()}
+	sv := &service{options: options, serving: serve.New(limitsOf(options), options.Logger), began: time.Now(),
+		patience: handOverTimeout, setID: listen.IsSetID()}
 	sv.general = newErrorSite(options, http.StatusOK, "")
 	sv.unknown = newErrorSite(options, http.StatusBadRequest, "No such host.\n")
 	sv.misdirected = newErrorSite(options, http.StatusMisdirectedRequest, "Use another connection for this host.\n")
 	sv.busy = newErrorSite(options, http.StatusServiceUnavailable, "Too many requests at once.\n")
 	for _, h := range hosts {
 		s := newSite(h, options)
-		if err := s.encrypt(); err != nil {
+		if err := s.readRules(); err != nil {
 			return nil, fmt.Errorf("aerys: host %v on %v: %w", h, h.exposedOn(), err)
 		}
 		sv.sites = append(sv.sites, s)
@@ -153,7 +163,7 @@ func (sv *service) expose(s *site) error {
 			continue
 		}
 		exposed = true
-		if err := sv.listener(a).add(s); err != nil {
+		if err := sv.listener(a, s.tls != nil).add(s); err != nil {
 			return err
 		}
 	}
@@ -164,13 +174,18 @@ func (sv *service) expose(s *site) error {
 }
 
 // listener returns the listener of an address.
-func (sv *service) listener(a listen.Address) *listener {
+func (sv *service) listener(a listen.Address, encrypted bool) *listener {
 	for _, l := range sv.listeners {
-		if l.address == a {
+		if l.Address == a {
 			return l
 		}
 	}
-	l := &listener{address: a, service: sv, named: make(map[string]*site)}
+	l := &listener{service: sv, named: make(map[string]*site)}
+	rules := l.rulesFor
+	if !encrypted {
+		rules = nil
+	}
+	l.Listener = sv.serving.Listener(a, rules, l)
 	sv.listeners = append(sv.listeners, l)
 	return l
 }
@@ -178,10 +193,9 @@ func (sv *service) listener(a listen.Address) *listener {
 // bind binds every address, or none.
 func (sv *service) bind(inherited []net.Listener) error {
 	for _, l := range sv.listeners {
-		if err := l.bind(inherited); err != nil {
-			return err
+		if err := l.Bind(inherited); err != nil {
+			return fmt.Errorf("aerys: host %v on %v: %w", l.sites[0].host, l.Address, err)
 		}
-		l.protocols = newProtocols(l, sv.options)
 	}
 	for _, unused := range inherited {
 		if unused != nil {
@@ -192,17 +206,13 @@ func (sv *service) bind(inherited []net.Listener) error {
 	return nil
 }
 
-// actions returns everything that was registered with the hosts.
-func (sv *service) actions() (actions []Action) {
+// start starts the Starters, and remembers what is to be stopped.
+func (sv *service) start(ctx context.Context) (err error) {
+	var actions []Action
 	for _, s := range sv.sites {
 		actions = append(actions, s.host.actions...)
 	}
-	return actions
-}
-
-// start starts the Starters, and remembers what is to be stopped.
-func (sv *service) start(ctx context.Context) (err error) {
-	walk(sv.actions(), func(action any) {
+	walk(actions, func(action any) {
 		if err != nil {
 			return
 		}
@@ -232,74 +242,23 @@ func (sv *service) stopActions() error {
 	return errors.Join(failures...)
 }
 
-// accept starts to accept connections; the channel tells if that fails.
-func (sv *service) accept() <-chan error {
-	failed := make(chan error, len(sv.listeners))
-	for _, l := range sv.listeners {
-		if err := l.serve(); err != nil {
-			failed <- fmt.Errorf("aerys: listening on %v: %w", l.address, err)
-		}
-	}
-	return failed
-}
-
-// addresses returns the real addresses of the listeners.
-func (sv *service) addresses() (addresses []net.Addr) {
-	for _, l := range sv.listeners {
-		addresses = append(addresses, l.bound.Addr())
-	}
-	return addresses
-}
-
-// files returns the paths of the Unix sockets that this process has made.
-func (sv *service) files() (paths []string) {
-	for _, l := range sv.listeners {
-		if l.file != nil {
-			paths = append(paths, l.address.Host)
-		}
-	}
-	return paths
-}
-
 // stop stops accepting, the Stoppers, and the connections.
 func (sv *service) stop(cause error) error {
 	deadline := time.Now().Add(sv.options.ShutdownTimeout)
-	sv.stopping.Store(true)
-	for _, l := range sv.listeners {
-		l.protocols.http1.EndAfterResponse()
-	}
+	sv.serving.EndAfterResponse()
 	sv.close()
 	stopped := make(chan error, 1)
 	go func() { stopped <- sv.stopActions() }()
-	sv.drain(deadline, cause == errHandedOver)
-	return errors.Join(sv.shutDown(deadline), <-stopped)
+	sv.serving.Drain(deadline, sv.underWay, cause == errHandedOver)
+	var err error
+	if lost := sv.serving.ShutDown(deadline, sv.underWay); lost > 0 {
+		err = fmt.Errorf("aerys: %d requests were cut off after ShutdownTimeout (%v)", lost, sv.options.ShutdownTimeout)
+	}
+	return errors.Join(err, <-stopped)
 }
 
 // close releases the ports.
-func (sv *service) close() {
-	for _, l := range sv.listeners {
-		l.close()
-	}
-}
-
-// silence is how long a stop waits for the first request of connections that
-// were accepted just before it. To drop them would lose requests, and a browser that
-// opened one in advance never sends anything.
-const silence = 500 * time.Millisecond
-
-// drain waits until every accepted connection had its first request and no
-// request is under way. After a hand-over, where nobody waits for the end, it
-// lets idle clients come once more, to be told that the connection closes.
-func (sv *service) drain(deadline time.Time, handedOver bool) {
-	quiet := time.Now().Add(silence)
-	for now := time.Now(); now.Before(deadline); now = time.Now() {
-		expected := http1.Fresh(sv.loop) > 0 || handedOver && sv.connections.open.Load() > 0
-		if sv.underWay() == 0 && (!expected || now.After(quiet)) {
-			return
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
+func (sv *service) close() { sv.serving.Close(sv.handedOver.Load()) }
 
 // underWay is how many requests are being answered.
 func (sv *service) underWay() (requests int64) {
@@ -308,41 +267,6 @@ func (sv *service) underWay() (requests int64) {
 	}
 	return requests
 }
-
-// shutDown closes the idle connections, and at the deadline the others.
-func (sv *service) shutDown(deadline time.Time) error {
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
-	http1.EndIdle(sv.loop)
-	var servers sync.WaitGroup
-	for _, l := range sv.listeners {
-		servers.Add(1)
-		go func() {
-			defer servers.Done()
-			l.protocols.http2.Shutdown(ctx)
-		}()
-	}
-	servers.Wait()
-	for quiet := time.Now().Add(silence); sv.loop.Len() > 0 && ctx.Err() == nil; time.Sleep(time.Millisecond) {
-		http1.EndIdle(sv.loop)
-		if time.Now().After(quiet) {
-			http1.EndAnswered(sv.loop)
-		}
-	}
-	lost := sv.underWay()
-	for _, l := range sv.listeners {
-		l.protocols.http2.Close()
-		l.protocols.queue.Close()
-	}
-	sv.loop.Close(closePeriod)
-	if lost > 0 {
-		return fmt.Errorf("aerys: %d requests were cut off after ShutdownTimeout (%v)", lost, sv.options.ShutdownTimeout)
-	}
-	return nil
-}
-
-// closePeriod is how long connections that are cut off may take to notice.
-const closePeriod = time.Second
 
 // Run serves hosts with default Options as the program's whole business: see
 // Server.Run.
@@ -436,12 +360,132 @@ func (sv *service) handOver(ctx context.Context) (pid int, err error) {
 	if sv.setID {
 		return 0, errors.New("who starts a set-user-id or set-group-id program chooses its name and environment: it does not start itself anew")
 	}
-	var sockets []net.Listener
-	for _, l := range sv.listeners {
-		sockets = append(sockets, l.bound)
-	}
-	if pid, err = listen.HandOver(ctx, sockets, sv.patience); err == nil {
+	if pid, err = listen.HandOver(ctx, sv.serving.Bound(), sv.patience); err == nil {
 		sv.handedOver.Store(true)
 	}
 	return pid, err
+}
+
+// ServerState is what Server.Monitor tells. Counts are since the start.
+type ServerState struct {
+	Since       time.Time       `json:"since"`
+	Stopping    bool            `json:"stopping"`
+	Connections ConnectionState `json:"connections"`
+	Hosts       []HostState     `json:"hosts"`
+}
+
+// ConnectionState counts the client connections of a server, and the bytes on
+// the wire (those of upgraded connections are counted by their owner).
+type ConnectionState struct {
+	Open     int64 `json:"open"` // upgraded ones included
+	Accepted int64 `json:"accepted"`
+	Refused  int64 `json:"refused"` // by MaxConnections or ConnectionsPerIP
+	Received int64 `json:"received"`
+	Sent     int64 `json:"sent"`
+}
+
+// Monitor returns a ServerState, from any goroutine; nil before Serve.
+func (s *Server) Monitor() any {
+	if sv := s.current.Load(); sv != nil {
+		return sv.state()
+	}
+	return nil
+}
+
+func (sv *service) state() ServerState {
+	c := sv.serving
+	received, sent := c.Loop.Traffic()
+	state := ServerState{Since: sv.began, Stopping: c.Stopping.Load(), Connections: ConnectionState{
+		c.Open.Load(), c.Accepted.Load(), c.Refused.Load(), received, sent}}
+	for _, s := range sv.sites {
+		host := s.state()
+		for _, l := range sv.listeners {
+			if slices.Contains(l.sites, s) {
+				host.Addresses = append(host.Addresses, l.Address.String())
+			}
+		}
+		state.Hosts = append(state.Hosts, host)
+	}
+	return state
+}
+
+// MonitorHandler is an action that answers with the ServerState of the Server
+// it runs in: as JSON, or in Prometheus's text format when the client accepts
+// text/plain, as Prometheus does. It falls through without a Server. Put it
+// behind an action that lets only you pass:
+//
+//	router.Get("/metrics", onlyFromInside, aerys.MonitorHandler)
+func MonitorHandler(req *Request, res *Response) {
+	sv := serviceOf(req)
+	if sv == nil {
+		return
+	}
+	state := sv.state()
+	res.SetHeader("Cache-Control", "no-store").SetHeader("Vary", "Accept")
+	if strings.Contains(req.Header.Get("Accept"), "text/plain") {
+		res.SetHeader("Content-Type", page.MetricsType).End(state.prometheus())
+		return
+	}
+	text, err := json.Marshal(state)
+	if err != nil {
+		panic(fmt.Errorf("aerys: a Monitor returned what JSON cannot express: %w", err))
+	}
+	res.SetHeader("Content-Type", "application/json").End(string(text))
+}
+
+// HealthHandler is an action that answers 200 while the Server it runs in
+// serves, and 503 once it is stopping: for whoever decides where to send
+// requests.
+//
+//	router.Get("/healthz", aerys.HealthHandler)
+func HealthHandler(req *Request, res *Response) {
+	res.SetHeader("Cache-Control", "no-store").SetHeader("Content-Type", "text/plain; charset=utf-8")
+	if sv := serviceOf(req); sv != nil && sv.serving.Stopping.Load() {
+		res.SetStatus(http.StatusServiceUnavailable).End("stopping\n")
+		return
+	}
+	res.End("serving\n")
+}
+
+// serviceOf returns the running Server that a request came to, or nil.
+func serviceOf(req *Request) *service {
+	if l, ok := handlerOf(req.Request).(*listener); ok {
+		return l.service
+	}
+	return nil
+}
+
+// prometheus writes the state in Prometheus's text format.
+func (s ServerState) prometheus() string {
+	text, c := new(page.Metrics), s.Connections
+	text.Begin("gauge", "aerys_connections", "Open client connections.")
+	text.Value("", c.Open)
+	text.Begin("counter", "aerys_connections_accepted_total", "Connections accepted.")
+	text.Value("", c.Accepted)
+	text.Begin("counter", "aerys_connections_refused_total", "Connections refused for a limit.")
+	text.Value("", c.Refused)
+	text.Begin("counter", "aerys_received_bytes_total", "Bytes received.")
+	text.Value("", c.Received)
+	text.Begin("counter", "aerys_sent_bytes_total", "Bytes sent.")
+	text.Value("", c.Sent)
+	text.Begin("gauge", "aerys_requests_active", "Requests being answered.")
+	for _, h := range s.Hosts {
+		text.Value(h.labels(), h.Active)
+	}
+	text.Begin("counter", "aerys_requests_total", "Requests answered.")
+	for _, h := range s.Hosts {
+		for i := 1; i <= 5; i++ {
+			class := fmt.Sprintf("%dxx", i)
+			text.Value(fmt.Sprintf("%s,class=%q", h.labels(), class), h.Requests[class])
+		}
+	}
+	text.Begin("counter", "aerys_request_seconds_total", "Time spent on requests.")
+	for _, h := range s.Hosts {
+		text.Value(h.labels(), h.Seconds)
+	}
+	return text.String()
+}
+
+func (h HostState) labels() string {
+	return fmt.Sprintf("host=%q,address=%q", h.Name, strings.Join(h.Addresses, " "))
 }

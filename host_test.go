@@ -9,6 +9,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"aerys/internal/listen"
+	"aerys/internal/serve"
 )
 
 // answer is an action that answers with a text.
@@ -70,18 +73,19 @@ func TestAddressesAreShownAndOpened(t *testing.T) {
 		{new(Host).Name("[::1]").Expose("*", 80), "http://[::1]/"},
 		{new(Host).Expose("/run/aerys.sock", 0), "unix:/run/aerys.sock"},
 	} {
-		sv := &service{options: Options{}.withDefaults()}
-		s := newSite(test.host, sv.options)
+		options := Options{}.withDefaults()
+		sv := &service{options: options, serving: serve.New(limitsOf(options), options.Logger)}
+		s := newSite(test.host, options)
 		if test.host.encryption != nil {
-			s.tls = test.host.encryption.config
+			s.tls = new(listen.Rules)
 		}
 		if err := sv.expose(s); err != nil {
 			t.Fatal(err)
 		}
 		l := sv.listeners[0]
-		l.bound = boundTo{&net.TCPAddr{Port: l.address.Port}}
+		l.Bound = boundTo{&net.TCPAddr{Port: l.Address.Port}}
 		if url := l.url(); url != test.url {
-			t.Errorf("%v: %s, want %s", l.address, url, test.url)
+			t.Errorf("%v: %s, want %s", l.Address, url, test.url)
 		}
 	}
 }

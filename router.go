@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -247,6 +248,36 @@ func refuse(allowed []string, req *Request, res *Response) {
 	res.page(http.StatusMethodNotAllowed)
 }
 
+// normalMethod returns method in upper case. A misspelt HEAD or CONNECT stays:
+// whoever relays it expects a body, which the upper-case methods do not have.
+func normalMethod(method string) string {
+	upper := strings.ToUpper(method)
+	if upper == "HEAD" || upper == "CONNECT" {
+		return method
+	}
+	return upper
+}
+
+// isExtendedConnect reports whether a request opens a tunnel for another
+// protocol (RFC 8441 §4). Its 2xx would be an open WebSocket to a browser, and
+// the body of the answer frames that a page of any origin may read.
+func isExtendedConnect(r *http.Request) bool {
+	return r.Method == http.MethodConnect && r.Header[":protocol"] != nil
+}
+
+// refusal is the status for a method that is not served: 405 for one that HTTP
+// defines, and 501 for one that nobody here knows (RFC 9110 §15.5.6, §15.6.2), an
+// extended CONNECT among them.
+func refusal(r *http.Request) int {
+	switch r.Method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS", "TRACE":
+		if !isExtendedConnect(r) {
+			return http.StatusMethodNotAllowed
+		}
+	}
+	return http.StatusNotImplemented
+}
+
 // redirect answers a path that ends in a slash with the one that does not. A
 // browser takes //name, and /\name, for another site: only one leading slash
 // stays, and pattern.EscapedPath leaves no backslash.
@@ -284,4 +315,26 @@ func (r *Routes) methods() (methods []string) {
 	}
 	slices.Sort(methods)
 	return slices.Compact(methods)
+}
+
+// walk calls visit for every action, and for every action registered in a
+// router among them, in order. A value met again is not visited again, unless
+// its type cannot be compared.
+func walk(actions []Action, visit func(any)) {
+	walkUnseen(actions, make(map[any]bool), visit)
+}
+
+func walkUnseen(actions []Action, seen map[any]bool, visit func(any)) {
+	for _, action := range actions {
+		if reflect.ValueOf(action).Comparable() {
+			if seen[action] {
+				continue
+			}
+			seen[action] = true
+		}
+		visit(action)
+		if router, ok := action.(*Routes); ok {
+			walkUnseen(router.registered, seen, visit)
+		}
+	}
 }

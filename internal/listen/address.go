@@ -58,9 +58,9 @@ func (a Address) String() string {
 	return net.JoinHostPort(cmp.Or(a.Host, "*"), strconv.Itoa(a.Port))
 }
 
-// Listen binds the address. The file of a Unix socket that nobody listens on any
+// listen binds the address. The file of a Unix socket that nobody listens on any
 // more is replaced.
-func (a Address) Listen() (net.Listener, error) {
+func (a Address) listen() (net.Listener, error) {
 	if a.Network != "unix" {
 		// Idle connections end by ConnectionTimeout and WebSockets by their
 		// heartbeat: probes of the kernel's would cost four system calls each.
@@ -104,8 +104,8 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// Is reports whether a listener that another process bound is on a.
-func (a Address) Is(bound net.Addr) bool {
+// is reports whether a listener that another process bound is on a.
+func (a Address) is(bound net.Addr) bool {
 	switch bound := bound.(type) {
 	case *net.UnixAddr:
 		return a.Network == "unix" && bound.Name == a.Host

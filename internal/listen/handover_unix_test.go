@@ -42,7 +42,7 @@ func TestInherit(t *testing.T) {
 		{Network: "tcp", Port: port}:                         false,
 		{Network: "unix", Host: "127.0.0.1"}:                 false,
 	} {
-		if address.Is(inherited[0].Addr()) != want {
+		if address.is(inherited[0].Addr()) != want {
 			t.Errorf("%v is %v: want %v", address, inherited[0].Addr(), want)
 		}
 	}

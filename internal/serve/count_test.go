@@ -1,4 +1,4 @@
-package aerys
+package serve
 
 import (
 	"net/netip"
@@ -19,7 +19,7 @@ func TestClientNetwork(t *testing.T) {
 }
 
 func TestDefaultMaxConnectionsLeavesReserve(t *testing.T) {
-	if n := newConnections(Options{}.withDefaults()).limit; n < 1 || n > 1<<31 {
+	if n := limited(0, 0, nil).limit; n < 1 || n > 1<<31 {
 		t.Errorf("%d connections", n)
 	}
 }
@@ -28,9 +28,9 @@ func TestDefaultMaxConnectionsLeavesReserve(t *testing.T) {
 func TestCountedConnectionsLeaveNothing(t *testing.T) {
 	for _, perIP := range []int{0, 1} {
 		for _, upgrades := range []bool{false, true} {
-			c := newConnections(Options{ConnectionsPerIP: perIP}.withDefaults())
+			c := limited(0, perIP, nil)
 			c.room(c.each)
-			c.open.Add(1)
+			c.Open.Add(1)
 			var counted http1.Counted = &c.whole
 			if perIP > 0 {
 				network := clientNetwork(netip.MustParseAddr("192.0.2.1"))
@@ -43,8 +43,8 @@ func TestCountedConnectionsLeaveNothing(t *testing.T) {
 				}
 			}
 			counted.Over()
-			if c.weight.Load() != 0 || c.open.Load() != 0 || len(c.perIP) != 0 {
-				t.Errorf("%d an address, upgraded %v: weight %d, %d open, %d networks", perIP, upgrades, c.weight.Load(), c.open.Load(), len(c.perIP))
+			if c.weight.Load() != 0 || c.Open.Load() != 0 || len(c.perIP) != 0 {
+				t.Errorf("%d an address, upgraded %v: weight %d, %d open, %d networks", perIP, upgrades, c.weight.Load(), c.Open.Load(), len(c.perIP))
 			}
 		}
 	}
@@ -61,7 +61,7 @@ func TestConnectionFiles(t *testing.T) {
 		{20_000, 9712, 19_424},
 		{1 << 20, 524_000, 1_048_000},
 	} {
-		c := &connections{each: filesEach, limit: connectionFiles(test.files), options: &Options{}}
+		c := &Connections{each: filesEach, limit: connectionFiles(test.files)}
 		plain, upgraded := 0, 0
 		for c.room(c.each) {
 			plain++
