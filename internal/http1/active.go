@@ -80,7 +80,9 @@ func (a *active) untime() bool {
 // peer is the client's address, as a text.
 func (c *Conn) peer() string {
 	if c.addr == "" {
-		c.addr = c.transport.ClientAddr()
+		if remote := c.transport.RemoteAddr(); remote.IsValid() {
+			c.addr = remote.String()
+		}
 	}
 	return c.addr
 }

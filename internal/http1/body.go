@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"aerys/internal/loop"
 )
 
 // maxSkip is how much of a body that a handler leaves is read to get at the
@@ -156,7 +158,7 @@ func (b *body) skip(wait bool) fact {
 	c := b.response.conn
 	for skipped := 0; ; {
 		if len(c.input.rest) == 0 {
-			if err := c.fillToSkip(wait); err == ErrWait {
+			if err := c.fillToSkip(wait); err == loop.ErrAgain {
 				return 0
 			} else if err != nil {
 				b.err = endOfBody(0, err)

@@ -2,20 +2,14 @@ package http1
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
-)
 
-// Next is what a driver does with a connection after a turn.
-type Next uint8
-
-const (
-	goOn   Next = iota
-	Wait        // call Turn again when there is something to read
-	Closed      // nothing: it is closed
-	Taken       // nothing: it is somebody else's
+	"aerys/internal/loop"
 )
 
 // Conn is the server's end of a connection: one request after another. Between
@@ -23,6 +17,8 @@ const (
 type Conn struct {
 	server    *Server
 	transport Transport
+	counted   Counted
+	tls       *tls.ConnectionState // nil without TLS
 
 	life    sync.Mutex // guards the following, never for long
 	*active            // nil while there is nothing to do
@@ -32,54 +28,57 @@ type Conn struct {
 	moves    atomic.Uint32 // changes of the phase
 	requests int32
 	blank    int8 // bytes of empty lines that may still precede a request line
-	settled  bool // the transport is closed, or given away
+
+	met         bool        // TLS has shaken hands
+	handed      bool        // to another protocol, which counts it
+	interrupted atomic.Bool // the body does not come: reading fails
+	watching    atomic.Bool // the client's leaving is looked out for
+	taken       loop.Time   // when the client last took something, as of the last Tick
 }
 
 // NewConn makes a connection that Turn serves.
 func (s *Server) NewConn(t Transport) *Conn {
 	s.prepare()
-	c := new(Conn)
-	c.open(s, t)
-	return c
-}
-
-func (c *Conn) open(s *Server, t Transport) {
-	c.server, c.transport, c.moments.seen = s, t, never
+	return &Conn{server: s, transport: t, moments: moments{seen: never}}
 }
 
 // Turn deals with what has come: it is called when there is something to read,
 // or may be, and never by two goroutines at a time. It runs handlers, and
-// returns where it would wait between two requests.
-func (c *Conn) Turn() (next Next) {
+// returns where it would wait between two requests: loop.ErrAgain. Else the
+// connection is over, io.EOF, or somebody else's, loop.ErrHijacked.
+func (c *Conn) Turn() (why error) {
 	c.activate()
 	defer func() {
-		if next == goOn { // a handler ended its goroutine
-			c.leave(c.current, false)
+		if why == nil { // a handler ended its goroutine
+			if c.current != nil {
+				c.leave(c.current, false)
+			}
 			c.close()
 			c.deactivate()
 		}
 	}()
 	c.eager, c.served = true, false
 	for {
-		if next := c.step(); next != goOn {
-			c.rest(next)
-			return next
+		if why := c.step(); why != nil {
+			c.rest(why)
+			return why
 		}
 	}
 }
 
 // rest gives back what a connection does not need while it waits, or is over.
-func (c *Conn) rest(next Next) {
+func (c *Conn) rest(why error) {
 	p := phase(c.phase.Load())
-	if next == Wait && (p != idle && p != fresh || len(c.input.rest) > 0) {
+	if why == loop.ErrAgain && (p != idle && p != fresh || len(c.input.rest) > 0) {
 		c.input.park()
 		return
 	}
 	c.deactivate()
 }
 
-// step goes on from the phase the connection is in.
-func (c *Conn) step() Next {
+// step goes on from the phase the connection is in, and returns why the turn
+// ends, or nil.
+func (c *Conn) step() error {
 	switch phase(c.phase.Load()) {
 	case fresh, idle, reading:
 		return c.receive()
@@ -109,7 +108,7 @@ func (c *Conn) enter(to phase) bool {
 }
 
 // receive looks for a head, and serves its request.
-func (c *Conn) receive() Next {
+func (c *Conn) receive() error {
 	c.skipBlank()
 	if len(c.input.rest) == 0 {
 		return c.idle()
@@ -117,10 +116,10 @@ func (c *Conn) receive() Next {
 	if !c.enter(reading) {
 		return c.close()
 	}
-	if c.requests == 0 && c.server.HTTP2 != nil && c.mayBeHTTP2() {
-		return c.receivePreface()
-	}
-	if c.requests > 0 && len(c.input.rest) < minHead {
+	switch {
+	case c.mayBeHTTP2() && len(c.input.rest) >= len(preface):
+		return c.becomeHTTP2(c.input.rest)
+	case c.mayBeHTTP2(), c.requests > 0 && len(c.input.rest) < minHead:
 		return c.more()
 	}
 	whole, err := c.head.scan(c.input.rest, c.server.maxFields())
@@ -141,7 +140,7 @@ func (c *Conn) receive() Next {
 const minHead = 4
 
 // idle waits for a request.
-func (c *Conn) idle() Next {
+func (c *Conn) idle() error {
 	if c.requests > 0 && !c.enter(idle) {
 		return c.close()
 	}
@@ -152,29 +151,32 @@ func (c *Conn) idle() Next {
 	if c.server.closing.Load() { // since the last response left
 		return c.close()
 	}
-	return Wait
+	return loop.ErrAgain
 }
 
 // more reads more of a head.
-func (c *Conn) more() Next {
+func (c *Conn) more() error {
 	c.flush()
 	switch err := c.input.fill(c.read); {
-	case err == ErrWait:
-		return Wait
+	case err == loop.ErrAgain:
+		return loop.ErrAgain
 	case err == io.EOF && len(c.input.rest) > 0:
 		return c.refuseHalf()
 	case err != nil:
 		return c.close()
 	}
-	return goOn
+	return nil
 }
 
 // read reads once of the transport.
 func (c *Conn) read(p []byte) (int, error) {
 	c.eager = false
-	n, err := c.transport.Read(p)
+	n, err := 0, os.ErrDeadlineExceeded
+	if !c.interrupted.Load() {
+		n, err = c.transport.TryRead(p)
+	}
 	c.clock.received(n)
-	if err != nil && err != ErrWait {
+	if err != nil && err != loop.ErrAgain {
 		c.Gone()
 	}
 	return n, err
@@ -193,7 +195,7 @@ func (c *Conn) await(read func() (int, error)) (n int, err error) {
 		return 0, io.ErrClosedPipe
 	}
 	for {
-		if n, err = read(); err != ErrWait {
+		if n, err = read(); err != loop.ErrAgain {
 			break
 		}
 		if err = c.transport.Wait(); err != nil {
@@ -218,12 +220,12 @@ func (c *Conn) skipBlank() {
 }
 
 // skip drops the rest of a body that the handler left, after the response.
-func (c *Conn) skip() Next {
+func (c *Conn) skip() error {
 	if len(c.input.rest) == 0 {
 		c.flush()
 		switch err := c.input.fill(c.read); {
-		case err == ErrWait:
-			return Wait
+		case err == loop.ErrAgain:
+			return loop.ErrAgain
 		case err != nil:
 			return c.close()
 		}
@@ -240,13 +242,13 @@ func (c *Conn) skip() Next {
 	case err != nil || c.skipped > maxSkip:
 		return c.beginLinger()
 	}
-	return goOn
+	return nil
 }
 
 // beginLinger ends what is sent, and waits for the client to have read it: a
 // connection that is closed while the client still sends is reset, and the last
 // answer may be lost (RFC 9112 §9.6).
-func (c *Conn) beginLinger() Next {
+func (c *Conn) beginLinger() error {
 	c.flush()
 	c.input.release()
 	c.skipped = 0
@@ -254,32 +256,26 @@ func (c *Conn) beginLinger() Next {
 		return c.close()
 	}
 	c.transport.CloseWrite() // where that is not possible, the response says that it was the last
-	return goOn
+	return nil
 }
 
-func (c *Conn) linger() Next {
+func (c *Conn) linger() error {
 	err := c.input.fill(c.read)
-	if err == ErrWait {
-		return Wait
+	if err == loop.ErrAgain {
+		return loop.ErrAgain
 	}
 	c.skipped += len(c.input.rest)
 	c.input.release()
 	if err != nil || c.skipped > maxSkip {
 		return c.close()
 	}
-	return goOn
+	return nil
 }
 
-// close is the end of a connection, unless it is somebody else's.
-func (c *Conn) close() Next {
+// close is the end of a connection, which its driver closes.
+func (c *Conn) close() error {
 	c.phase.Store(uint32(over))
-	if !c.settled {
-		c.settled = true
-		c.discard()
-		c.input.release()
-		c.transport.Close()
-	}
-	return Closed
+	return io.EOF
 }
 
 // Gone tells that the client has left, or ended its half, while a handler runs.

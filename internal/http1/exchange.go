@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -8,10 +9,12 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"aerys/internal/loop"
 )
 
 // serve serves the request whose head has come.
-func (c *Conn) serve() Next {
+func (c *Conn) serve() error {
 	w := newResponse(c)
 	request, err := c.head.parse(&w.context, c.input.rest[:c.head.next])
 	if err != nil {
@@ -54,7 +57,7 @@ func newResponse(c *Conn) *response {
 // respondTo readies the response for its request.
 func (w *response) respondTo(r *http.Request) {
 	w.request = r
-	r.RemoteAddr, r.TLS = w.conn.peer(), w.conn.transport.TLS()
+	r.RemoteAddr, r.TLS = w.conn.peer(), w.conn.tls
 	w.method, w.old = r.Method, !r.ProtoAtLeast(1, 1)
 	if r.Close || hasToken(first(r.Header["Connection"]), "close") {
 		w.facts |= requestCloses
@@ -116,14 +119,11 @@ func (c *Conn) refuseExpectation(w *response) {
 
 // leave is the end of an exchange: from here on its handler, and whatever that
 // started, has no connection any more.
-func (c *Conn) leave(w *response, returned bool) Next {
-	if w == nil {
-		return c.close()
-	}
+func (c *Conn) leave(w *response, returned bool) error {
 	w.context.cancel(context.Canceled)
 	facts := w.finish(returned)
 	if facts.fate() == handOver {
-		return Taken
+		return loop.ErrHijacked
 	}
 	if c.untime() {
 		c.flush()
@@ -144,7 +144,7 @@ func (c *Conn) leave(w *response, returned bool) Next {
 }
 
 // goOn does what the table of fates says.
-func (c *Conn) goOn(facts fact, rest *decoder) Next {
+func (c *Conn) goOn(facts fact, rest *decoder) error {
 	// A client that has asked for the end sends no more, where all has come.
 	silent := facts&requestCloses != 0 && rest.step == ended && len(c.input.rest) == 0
 	switch fate := facts.fate(); {
@@ -161,11 +161,11 @@ func (c *Conn) goOn(facts fact, rest *decoder) Next {
 	if !c.enter(next) {
 		return c.close()
 	}
-	return goOn
+	return nil
 }
 
 // refuse answers a request that cannot be served, as net/http's server does.
-func (c *Conn) refuse(err error) Next {
+func (c *Conn) refuse(err error) error {
 	e := &Error{Status: http.StatusBadRequest}
 	errors.As(err, &e)
 	kind, body := c.server.errorPage(e)
@@ -177,7 +177,7 @@ func (c *Conn) refuse(err error) Next {
 }
 
 // refuseHalf refuses a head that ended too early, if it was wrong before.
-func (c *Conn) refuseHalf() Next {
+func (c *Conn) refuseHalf() error {
 	p := parsers.Get().(*parser)
 	_, err := p.parse(c.input.rest)
 	parsers.Put(p)
@@ -190,26 +190,22 @@ func (c *Conn) refuseHalf() Next {
 // mayBeHTTP2 reports whether what has come is the connection preface of HTTP/2,
 // or its beginning.
 func (c *Conn) mayBeHTTP2() bool {
-	return strings.HasPrefix(preface, string(c.input.rest[:min(len(preface), len(c.input.rest))]))
+	return c.requests == 0 && c.server.HTTP2 != nil && strings.HasPrefix(preface, string(c.input.rest[:min(len(preface), len(c.input.rest))]))
 }
 
-// receivePreface hands over a connection that begins with the preface.
-func (c *Conn) receivePreface() Next {
-	if len(c.input.rest) < len(preface) {
-		return c.more()
-	}
+// becomeHTTP2 hands the connection over, with what was read of it.
+func (c *Conn) becomeHTTP2(early []byte) error {
 	conn, err := c.transport.Hijack()
 	if err != nil {
 		return c.close()
 	}
-	early := append([]byte(nil), c.input.rest...)
-	c.handedOver()
-	var counted Counted
-	if l, ok := c.transport.(*looped); ok {
-		counted, l.handed = l.counted, true
+	if early != nil {
+		conn = &replay{conn, bytes.Clone(early)}
 	}
-	go c.server.HTTP2(&replay{Conn: conn, early: early}, counted)
-	return Taken
+	c.phase.Store(uint32(over))
+	c.handed = true
+	go c.server.HTTP2(conn, c.counted)
+	return loop.ErrHijacked
 }
 
 // first is the first line of a field.

@@ -2,18 +2,20 @@ package http1
 
 import (
 	"bytes"
-	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"aerys/internal/loop"
 )
 
 // memory is a Transport without a connection: a script to read, and what was
-// written. It never waits: where the script ends there is ErrWait, or the end.
+// written. It never waits: where the script ends there is loop.ErrAgain, or the end.
 type memory struct {
 	mu       sync.Mutex
 	pieces   [][]byte
@@ -22,12 +24,12 @@ type memory struct {
 	writes   int
 	fail     func(operation string) error // faults to inject
 	calls    []string
-	reading  chan struct{} // closed by Interrupt, Close and Abort
+	reading  chan struct{} // closed by Interrupt, and a deadline that is over
 	finished bool
 }
 
 func newMemory(pieces ...string) *memory {
-	m := &memory{end: ErrWait, reading: make(chan struct{})}
+	m := &memory{end: loop.ErrAgain, reading: make(chan struct{})}
 	for _, p := range pieces {
 		m.pieces = append(m.pieces, []byte(p))
 	}
@@ -41,7 +43,7 @@ func (m *memory) call(operation string) error {
 	return nil
 }
 
-func (m *memory) Read(p []byte) (int, error) {
+func (m *memory) TryRead(p []byte) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.call("read"); err != nil {
@@ -121,19 +123,30 @@ func (m *memory) stop() {
 	}
 }
 
-func (m *memory) ClientAddr() string               { return "" }
+func (m *memory) RemoteAddr() netip.AddrPort       { return netip.AddrPort{} }
 func (m *memory) LocalAddr() net.Addr              { return nil }
-func (m *memory) TLS() *tls.ConnectionState        { return nil }
-func (m *memory) Watch() bool                      { m.note("watch"); return false }
-func (m *memory) Unwatch()                         { m.note("unwatch") }
-func (m *memory) FlushSoon()                       { m.note("soon") }
-func (m *memory) SetReadDeadline(time.Time) error  { m.note("read deadline"); return nil }
+func (m *memory) PeerEnded() bool                  { return false }
+func (m *memory) Soon()                            { m.note("soon") }
 func (m *memory) SetWriteDeadline(time.Time) error { m.note("write deadline"); return nil }
-func (m *memory) Interrupt()                       { m.note("interrupt"); m.stop() }
 func (m *memory) CloseWrite() error                { m.note("close write"); return nil }
-func (m *memory) Close() error                     { m.note("close"); m.stop(); return nil }
-func (m *memory) Abort()                           { m.note("abort"); m.stop() }
+func (m *memory) Interrupt()                       { m.note("abort"); m.stop() }
 func (m *memory) Hijack() (net.Conn, error)        { m.note("hijack"); return nil, net.ErrClosed }
+
+// SetReadDeadline ends what waits, if it is over.
+func (m *memory) SetReadDeadline(t time.Time) error {
+	if t == longPast {
+		m.note("interrupt")
+		m.stop()
+	}
+	return nil
+}
+
+func (m *memory) SendFile(head []byte, p *loop.FilePart, _ func()) (int64, error) {
+	if _, err := m.Write(head); err != nil {
+		return 0, err
+	}
+	return p.CopyTo(m.Write)
+}
 
 func (m *memory) output() string {
 	m.mu.Lock()
@@ -157,9 +170,9 @@ type repeated struct {
 	left int
 }
 
-func (r *repeated) Read(p []byte) (int, error) {
+func (r *repeated) TryRead(p []byte) (int, error) {
 	if r.left == 0 {
-		return 0, ErrWait
+		return 0, loop.ErrAgain
 	}
 	r.left--
 	return copy(p, r.p), nil
@@ -173,7 +186,7 @@ func TestAllocations(t *testing.T) {
 	c := s.NewConn(r)
 	ours := testing.AllocsPerRun(1000, func() {
 		r.left = 1
-		if c.Turn() != Wait {
+		if c.Turn() != loop.ErrAgain {
 			t.Fatal("closed")
 		}
 	})

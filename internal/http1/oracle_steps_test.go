@@ -1,23 +1,31 @@
 package http1
 
 import (
-	"crypto/tls"
 	"net"
+	"net/netip"
 	"testing"
+
+	"aerys/internal/loop"
 )
 
 // direct is a Transport over a scripted connection, which has all that is to come.
 type direct struct{ *scripted }
 
-func (d *direct) ClientAddr() string        { return d.RemoteAddr().String() }
-func (*direct) TLS() *tls.ConnectionState   { return nil }
+func (*direct) RemoteAddr() netip.AddrPort  { return netip.MustParseAddrPort("127.0.0.1:1") }
 func (*direct) Wait() error                 { return nil }
-func (*direct) Watch() bool                 { return false }
-func (*direct) Unwatch()                    {}
-func (*direct) FlushSoon()                  {}
-func (*direct) Interrupt()                  {}
-func (d *direct) Abort()                    { d.Close() }
+func (*direct) PeerEnded() bool             { return false }
+func (*direct) Soon()                       {}
+func (d *direct) Interrupt()                { d.Close() }
 func (d *direct) Hijack() (net.Conn, error) { return d.scripted, nil }
+
+func (d *direct) TryRead(p []byte) (int, error) { return d.scripted.Read(p) }
+
+func (d *direct) SendFile(head []byte, p *loop.FilePart, _ func()) (int64, error) {
+	if _, err := d.Write(head); err != nil {
+		return 0, err
+	}
+	return p.CopyTo(d.Write)
+}
 
 // stepping has nothing to read after each piece, as a loop's connection has.
 type stepping struct {
@@ -25,9 +33,9 @@ type stepping struct {
 	read bool
 }
 
-func (s *stepping) Read(p []byte) (int, error) {
+func (s *stepping) TryRead(p []byte) (int, error) {
 	if s.read = !s.read; !s.read {
-		return 0, ErrWait
+		return 0, loop.ErrAgain
 	}
 	return s.scripted.Read(p)
 }
@@ -35,9 +43,7 @@ func (s *stepping) Read(p []byte) (int, error) {
 // inSteps serves the pieces as an event loop does.
 func (o *oracle) inSteps(pieces [][]byte) account {
 	s := newScripted(pieces)
-	c := o.ours.NewConn(&stepping{direct: direct{s}})
-	for c.Turn() == Wait {
-	}
+	o.serve(&stepping{direct: direct{s}})
 	return accountOf(s)
 }
 

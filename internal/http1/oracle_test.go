@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"aerys/internal/loop"
 )
 
 // The oracle is net/http's server. It and ours are given the same bytes on
@@ -157,11 +159,23 @@ func (o *oracle) close() { close(o.conns) }
 func (o *oracle) both(pieces [][]byte) (theirs, ours account) {
 	a, b := newScripted(pieces), newScripted(pieces)
 	o.conns <- a
-	c := o.ours.NewConn(&direct{b})
-	for c.Turn() == Wait {
-	}
+	o.serve(&direct{b})
 	<-a.closed
 	return accountOf(a), accountOf(b)
+}
+
+// serve serves a connection with ours to its end.
+func (o *oracle) serve(t interface {
+	Transport
+	Close() error
+}) {
+	c, why := o.ours.NewConn(t), loop.ErrAgain
+	for why == loop.ErrAgain {
+		why = c.Turn()
+	}
+	if why == io.EOF {
+		t.Close()
+	}
 }
 
 // account is one server's side of an execution.

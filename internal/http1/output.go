@@ -40,20 +40,13 @@ func (o *output) release() {
 	o.out, o.buffer, o.ready, o.soon = nil, nil, 0, false
 }
 
-// discard drops what has not left.
-func (a *active) discard() {
-	a.mu.Lock()
-	a.output.release()
-	a.mu.Unlock()
-}
-
 // hurryUp lets responses leave that wait behind a handler.
 func (a *active) hurryUp() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.ready > 0 && !a.soon {
 		a.soon = true
-		a.conn.transport.FlushSoon()
+		a.conn.transport.Soon()
 	}
 }
 

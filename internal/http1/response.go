@@ -23,15 +23,6 @@ const gatherSize = 2048
 
 var gatherers = sync.Pool{New: func() any { return new([gatherSize]byte) }}
 
-// watching says whether the transport looks out for the client's leaving.
-type watching uint8
-
-const (
-	unwatched watching = iota
-	wanted             // somebody wants to know
-	watched
-)
-
 // response is one exchange: the http.ResponseWriter, and with it the request's
 // context and body, in one allocation that is never used again. So what a
 // handler keeps and uses too late is its own response, which is over.
@@ -63,7 +54,7 @@ type response struct {
 	gather     *[gatherSize]byte
 	facts      fact
 
-	watch   watching // Conn.life guards it, and the next
+	watched bool     // somebody wants to know of the client's leaving; Conn.life guards it, and the next
 	allRead bool     // the body is at its end, nothing behind it was read
 	over    bool     // guarded by life and by output.mu: set under both
 	local   net.Addr // of a connection that was taken over; life guards it

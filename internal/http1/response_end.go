@@ -106,26 +106,25 @@ func (w *response) finalTrailers() http.Header {
 // takeOver ends what is HTTP about the connection. The handler may have written a
 // response before, say 101 and its fields. early is what was read behind the
 // request. It fails after the handler has returned.
-func (w *response) takeOver() (t Transport, early []byte, err error) {
+func (w *response) takeOver() (early []byte, err error) {
 	c := w.conn
 	if err := w.hurry(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	c.endWatch(w, false)
 	w.body.surrender()
 	w.active.mu.Lock()
 	defer w.active.mu.Unlock()
 	if err := w.usable(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	w.facts |= takenOver
 	local := c.transport.LocalAddr() // who asks later cannot find out
 	c.life.Lock()
 	w.local = local
 	c.life.Unlock()
-	early = bytes.Clone(c.input.rest)
-	c.handedOver()
-	return c.transport, early, nil
+	c.phase.Store(uint32(over))
+	return bytes.Clone(c.input.rest), nil
 }
 
 // hurry sends what there is of a response, for a connection that is taken over.
@@ -142,23 +141,16 @@ func (w *response) hurry() error {
 	return w.conn.flushReady()
 }
 
-// handedOver ends what this package does with the connection. output.mu is not
-// needed: nothing is queued.
-func (c *Conn) handedOver() {
-	c.phase.Store(uint32(over))
-	c.settled = true
-}
-
 // Hijack implements http.Hijacker. What was read behind the request is in the
 // reader.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	t, early, err := w.takeOver()
+	early, err := w.takeOver()
 	if err != nil {
 		return nil, nil, err
 	}
-	conn, err := t.Hijack()
+	conn, err := w.conn.transport.Hijack()
 	if err != nil {
-		t.Abort()
+		w.conn.transport.Interrupt()
 		return nil, nil, err
 	}
 	reader := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), conn), max(hijackedSize, len(early)))

@@ -10,11 +10,10 @@ import (
 // ReadFrom implements io.ReaderFrom: the transport may send a file without
 // copying it.
 func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
-	sender, ok := w.conn.transport.(FileSender)
 	buffer := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buffer)
 	part, isPart := loop.PartOf(src)
-	if !ok || !isPart || part.Length <= sendFrom || part.MayWait() {
+	if !isPart || part.Length <= sendFrom || part.MayWait() {
 		return io.CopyBuffer(writerOnly{w}, src, buffer[:])
 	}
 	start := part.Offset
@@ -25,7 +24,7 @@ func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
 			return n, err
 		}
 	}
-	sent, err := w.sendFile(sender, &part)
+	sent, err := w.sendFile(&part)
 	loop.Advance(src, part.Offset-start)
 	if !sent {
 		n, err = io.CopyBuffer(writerOnly{w}, src, buffer[:])
@@ -51,7 +50,7 @@ func (w *response) guesses() bool {
 }
 
 // sendFile lets the transport send, where no framing stands between the bytes.
-func (w *response) sendFile(sender FileSender, p *loop.FilePart) (sent bool, err error) {
+func (w *response) sendFile(p *loop.FilePart) (sent bool, err error) {
 	c := w.conn
 	w.active.mu.Lock()
 	defer w.active.mu.Unlock()
@@ -68,7 +67,7 @@ func (w *response) sendFile(sender FileSender, p *loop.FilePart) (sent bool, err
 		p.Length, p.More = max(0, left), false
 	}
 	c.clock.writing()
-	n, err := sender.SendFile(c.out[:c.ready], p, c.clock.piece)
+	n, err := c.transport.SendFile(c.out[:c.ready], p, c.clock.piece)
 	c.clock.wrote()
 	c.output.release()
 	w.written += n

@@ -87,7 +87,7 @@ func TestFilesAreNotCopied(t *testing.T) {
 				}
 			})}
 			m := &sending{memory: newMemory(hello + hello)}
-			if next := s.NewConn(m).Turn(); next != Wait {
+			if next := s.NewConn(m).Turn(); next != loop.ErrAgain {
 				t.Error("it is not kept:", next)
 			}
 			if row.sent < 0 && len(m.parts) > 0 || row.sent >= 0 && (len(m.parts) != 2 || m.parts[0].Length < row.sent) {

@@ -70,7 +70,7 @@ type rig struct {
 	clients  []net.Conn
 
 	mu     sync.Mutex
-	owners []*looped // of all that were admitted
+	owners []*Conn // of all that were admitted
 }
 
 // counts is told of the connections of a test.
@@ -153,7 +153,7 @@ func (r *rig) begin() {
 	}
 	r.loop.Listen(r.kind.listen(r.listener), config, func(c *loop.Conn) loop.Owner {
 		r.counts.admitted.Add(1)
-		owner := r.Admit(c, &r.counts).(*looped)
+		owner := r.Admit(c, &r.counts).(*Conn)
 		r.mu.Lock()
 		r.owners = append(r.owners, owner)
 		r.mu.Unlock()

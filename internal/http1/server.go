@@ -121,6 +121,9 @@ func (s *Server) logf(format string, values ...any) {
 	log.Printf(format, values...)
 }
 
+// EndAfterResponse lets every connection end with its next response.
+func (s *Server) EndAfterResponse() { s.closing.Store(true) }
+
 // dateField is a Date field, which is the same until the second ends.
 type dateField struct {
 	from time.Time

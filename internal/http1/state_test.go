@@ -1,9 +1,12 @@
 package http1
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+
+	"aerys/internal/loop"
 )
 
 const (
@@ -65,15 +68,15 @@ func TestFates(t *testing.T) {
 		}
 		switch row.calls {
 		case "":
-			if next != Wait || len(m.calls) > 0 && m.did("close") {
+			if next != loop.ErrAgain {
 				t.Errorf("%s: %v %v", row.name, next, m.calls)
 			}
 		case "nothing":
-			if next != Taken || m.did("close") || m.did("close write") {
+			if next != loop.ErrHijacked || m.did("close write") {
 				t.Errorf("%s: %v %v", row.name, next, m.calls)
 			}
 		default:
-			if !m.did(row.calls) || row.calls == "close" && next != Closed {
+			if m.did("close write") != (row.calls == "close write") || row.calls == "close" && next != io.EOF {
 				t.Errorf("%s: %v %v", row.name, next, m.calls)
 			}
 		}
@@ -94,11 +97,11 @@ func TestBatchesLeaveInOneWrite(t *testing.T) {
 	s := &Server{Handler: http.HandlerFunc(greet)}
 	m := newMemory(strings.Repeat(hello, 16) + hello[:20])
 	c := s.NewConn(m)
-	if c.Turn() != Wait || m.writes != 1 || strings.Count(m.output(), "Hello, World!") != 16 {
+	if c.Turn() != loop.ErrAgain || m.writes != 1 || strings.Count(m.output(), "Hello, World!") != 16 {
 		t.Errorf("%d writes\n%s", m.writes, m.output())
 	}
 	m.add(hello[20:])
-	if c.Turn() != Wait || m.writes != 2 || strings.Count(m.output(), "Hello, World!") != 17 {
+	if c.Turn() != loop.ErrAgain || m.writes != 2 || strings.Count(m.output(), "Hello, World!") != 17 {
 		t.Errorf("%d writes\n%s", m.writes, m.output())
 	}
 	if c.active != nil {
@@ -112,7 +115,7 @@ func TestHalfARequestTakesItsSize(t *testing.T) {
 	s := &Server{Handler: http.HandlerFunc(greet)}
 	m := newMemory(hello[:20])
 	c := s.NewConn(m)
-	if c.Turn() != Wait || c.input.buffer != nil || cap(c.input.rest) > 32 {
+	if c.Turn() != loop.ErrAgain || c.input.buffer != nil || cap(c.input.rest) > 32 {
 		t.Error(cap(c.input.rest))
 	}
 }
@@ -128,7 +131,7 @@ func TestHeadIsBounded(t *testing.T) {
 			n := min(1000, len(raw))
 			m.add(raw[:n])
 			raw = raw[n:]
-			if c.Turn() == Wait && c.active != nil && cap(c.input.rest) > 4*50000 {
+			if c.Turn() == loop.ErrAgain && c.active != nil && cap(c.input.rest) > 4*50000 {
 				t.Fatal("it holds", cap(c.input.rest))
 			}
 		}

@@ -148,11 +148,12 @@ func (c *Conn) Sweep(now loop.Time) {
 	c.life.Unlock()
 	switch due {
 	case interrupt:
-		c.transport.Interrupt()
+		c.interrupted.Store(true)
+		c.transport.SetReadDeadline(longPast)
 	case expire:
 		c.expire(p)
 	case cut:
-		c.transport.Abort()
+		c.transport.Interrupt()
 	}
 }
 
@@ -170,10 +171,6 @@ func (c *Conn) expire(from phase) bool {
 	if !c.phase.CompareAndSwap(uint32(from), uint32(over)) {
 		return false
 	}
-	c.transport.Abort()
+	c.transport.Interrupt()
 	return true
 }
-
-// EndIdle closes the connection if it waits for a request. It reports whether
-// it has.
-func (c *Conn) EndIdle() bool { return c.expire(idle) || c.expire(fresh) }

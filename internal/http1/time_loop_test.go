@@ -77,7 +77,7 @@ func (r *rig) limited() {
 // it is closed or cut off.
 func (r *rig) stays(t *testing.T, in phase, limit int) {
 	t.Helper()
-	var l *looped
+	var l *Conn
 	quiet, sent := 0, int64(0)
 	eventually(t, "the phase", func() bool {
 		r.mu.Lock()
@@ -112,7 +112,7 @@ func (r *rig) stays(t *testing.T, in phase, limit int) {
 }
 
 // cutOff reports whether the client has taken nothing for too long.
-func cutOff(l *looped) bool {
+func cutOff(l *Conn) bool {
 	l.life.Lock()
 	defer l.life.Unlock()
 	return l.active != nil && l.stuck.Load()

@@ -46,7 +46,7 @@ func TestTimeOfHeads(t *testing.T) {
 		if call, after := x.pass(100); call != "abort" || after != 10 {
 			t.Error(call, after)
 		}
-		if x.conn.Turn() != Closed {
+		if x.conn.Turn() != io.EOF {
 			t.Error("it goes on")
 		}
 	})
@@ -162,7 +162,7 @@ func bodyInTime(every, size int) (seconds int, cut bool, err error) {
 			return seconds, true, <-failed
 		}
 	}
-	w.Interrupt()
+	w.SetReadDeadline(longPast)
 	return seconds, false, <-failed
 }
 
@@ -190,7 +190,7 @@ func (w *waitingMemory) Wait() error {
 func TestTimeOfSkippedBodies(t *testing.T) {
 	s := &Server{Handler: http.HandlerFunc(greet), BodyTimeout: 30 * time.Second}
 	x := newTurning(s, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n")
-	if x.conn.Turn() != Wait || !strings.Contains(x.output(), "Hello, World!") {
+	if x.conn.Turn() != loop.ErrAgain || !strings.Contains(x.output(), "Hello, World!") {
 		t.Fatal("the answer waits for the body")
 	}
 	if call, after := x.pass(100); call != "abort" || after < 30 || after > 31 {
@@ -213,7 +213,7 @@ func TestTimeOfWriting(t *testing.T) {
 			c := s.NewConn(w)
 			now := loop.Time(1e9)
 			c.Sweep(now)
-			done := make(chan Next)
+			done := make(chan error)
 			go func() { done <- c.Turn() }()
 			<-w.writing
 			ended := false
@@ -229,8 +229,8 @@ func TestTimeOfWriting(t *testing.T) {
 			if ended != row.cut {
 				t.Error("cut:", ended)
 			}
-			w.Abort()
-			if next := <-done; next != Closed {
+			w.Interrupt()
+			if next := <-done; next != io.EOF {
 				t.Error(next)
 			}
 		})

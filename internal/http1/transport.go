@@ -1,68 +1,34 @@
 package http1
 
 import (
-	"crypto/tls"
-	"errors"
 	"net"
+	"net/netip"
 	"time"
 
 	"aerys/internal/loop"
 )
 
-// ErrWait is what Transport.Read returns in place of waiting.
-var ErrWait = errors.New("http1: nothing has come yet")
+var _ Transport = (*loop.Conn)(nil)
 
-// A Transport is a connection as a stream of bytes, and whoever drives it. One goroutine at a time calls Read and Wait, and
-// one at a time Write; all others may be called at any time, beside them.
+// Transport is what a Conn needs of the connection that it serves, which is a
+// loop.Conn: a stream of bytes, and who drives it. One goroutine at a time calls
+// TryRead and Wait, and one at a time Write; all others may be called at any
+// time, beside them.
 type Transport interface {
-	// ClientAddr, LocalAddr and TLS are what requests tell of their connection.
-	ClientAddr() string
+	RemoteAddr() netip.AddrPort
 	LocalAddr() net.Addr
-	TLS() *tls.ConnectionState
 
-	// Read reads what has come. Where nothing has, it returns ErrWait.
-	Read(p []byte) (int, error)
-
-	// Wait waits for something to read, or for Interrupt.
-	Wait() error
-
-	// Write writes or queues all of p, and waits while too much is queued.
+	TryRead(p []byte) (int, error) // loop.ErrAgain where nothing has come
+	Wait() error                   // for something to read
 	Write(p []byte) (int, error)
+	SendFile(head []byte, p *loop.FilePart, progress func()) (int64, error)
+	CloseWrite() error
 
-	// Watch has Conn.Gone called when the client leaves or ends its half, until
-	// Unwatch. Nobody reads until then. Watch reports that the client has left
-	// before.
-	Watch() (gone bool)
-	Unwatch()
-
-	// FlushSoon has Conn.Flush called about a millisecond later, from elsewhere:
-	// responses wait behind a handler that may take long.
-	FlushSoon()
-
-	// SetReadDeadline and SetWriteDeadline are a handler's; they end a Wait or
-	// Write with os.ErrDeadlineExceeded.
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
 
-	// Interrupt lets Read and Wait fail from now on, with a net.Error that is a
-	// timeout.
-	Interrupt()
-
-	// CloseWrite ends what is sent, behind what is queued.
-	CloseWrite() error
-
-	// Close ends the connection, behind what is queued. Abort does not wait.
-	Close() error
-	Abort()
-
-	// Hijack makes a net.Conn of it, for somebody else.
+	PeerEnded() bool // the client has left, or ended its half
+	Soon()           // has Conn.Flush called about a millisecond later
+	Interrupt()      // reading and writing fail from now on
 	Hijack() (net.Conn, error)
-}
-
-// A FileSender is a Transport that sends files without copying them.
-type FileSender interface {
-	// SendFile writes head and a part of a file, which it moves on, and calls
-	// progress whenever the client took some. It returns how much it sent of the
-	// part.
-	SendFile(head []byte, p *loop.FilePart, progress func()) (int64, error)
 }

@@ -6,10 +6,8 @@ package http1
 func (c *Conn) watch(w *response) {
 	c.life.Lock()
 	defer c.life.Unlock()
-	if w.watch == unwatched && !w.over {
-		w.watch = wanted
-		c.beginWatch(w)
-	}
+	w.watched = true
+	c.beginWatch(w)
 }
 
 // bodyEnded tells that the body was read to its end. The body's lock is held.
@@ -25,11 +23,11 @@ func (c *Conn) bodyEnded(w *response) {
 
 // beginWatch begins what is wanted and possible. life is held.
 func (c *Conn) beginWatch(w *response) {
-	if w.watch != wanted || !w.allRead || w.over {
+	if !w.watched || !w.allRead || w.over || c.watching.Load() {
 		return
 	}
-	w.watch = watched
-	if c.transport.Watch() {
+	c.watching.Store(true)
+	if c.transport.PeerEnded() {
 		go c.Gone()
 	}
 }
@@ -38,13 +36,12 @@ func (c *Conn) beginWatch(w *response) {
 // away. With it a response may be over.
 func (c *Conn) endWatch(w *response, over bool) {
 	c.life.Lock()
-	watching := w.watch == watched
-	w.watch, w.allRead = unwatched, false
+	defer c.life.Unlock()
+	w.watched, w.allRead = false, false
+	if c.watching.Load() {
+		c.watching.Store(false)
+	}
 	if over {
 		w.over, c.current = true, nil
-	}
-	c.life.Unlock()
-	if watching {
-		c.transport.Unwatch()
 	}
 }
