@@ -189,9 +189,6 @@ func (c *Conn) fillToSkip(wait bool) error {
 	return c.fillForBody()
 }
 
-// longPast is a deadline that ends what waits.
-var longPast = time.Unix(1, 0)
-
 // surrender ends the body because the connection is taken over: what was not
 // read goes with it, but for a body that the handler has closed. Who reads it at
 // the moment gets an error.

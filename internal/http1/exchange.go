@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -225,4 +226,19 @@ func hasToken(list, word string) bool {
 		}
 	}
 	return false
+}
+
+// replay is a connection of which something was read.
+type replay struct {
+	net.Conn
+	early []byte
+}
+
+func (r *replay) Read(p []byte) (int, error) {
+	if len(r.early) == 0 {
+		return r.Conn.Read(p)
+	}
+	n := copy(p, r.early)
+	r.early = r.early[n:]
+	return n, nil
 }

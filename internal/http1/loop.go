@@ -1,6 +1,8 @@
 package http1
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"crypto/tls"
 	"errors"
@@ -95,14 +97,6 @@ func looksLikeHTTP(head [5]byte) bool {
 	return false
 }
 
-// Counted is told when a connection speaks another protocol, which may be counted
-// in another way, and once when it is not one of the server any more. Connections
-// may share one.
-type Counted interface {
-	Upgraded() Counted
-	Over()
-}
-
 // A HeadWriter is a ResponseWriter that takes the header with the status.
 type HeadWriter interface {
 	WriteHead(status int, header http.Header)
@@ -189,4 +183,130 @@ func EndIdlest(carrier *loop.Loop) (ended bool) {
 		ended = w.expire(idle) || ended
 	}
 	return ended
+}
+
+// judge says what is due at a time, later than that of its last call, to a
+// connection in a phase. life is held.
+func (c *Conn) judge(p phase, now loop.Time) verdict {
+	l := &c.server.limits
+	if n := c.moves.Load(); n != c.moments.seen {
+		c.moments = moments{n, now}
+	}
+	if c.active != nil {
+		if v := c.clock.judge(p, l, now); v == cut && !c.writeTimed.Load() || v == interrupt && !c.readTimed.Load() || v == expire {
+			return v
+		}
+	}
+	resting := now - c.moments.moved
+	switch {
+	case (p == fresh || p == reading) && exceeds(resting, l.header),
+		p == idle && exceeds(resting, l.idle),
+		p == lingering && exceeds(resting, l.linger):
+		return expire
+	}
+	return patience
+}
+
+// Sweep does what is due. A driver calls it about once a second, one goroutine
+// at a time, beside all others.
+func (c *Conn) Sweep(now loop.Time) {
+	c.life.Lock()
+	p := phase(c.phase.Load())
+	due := c.judge(p, now)
+	if due == cut {
+		c.stuck.Store(true)
+	}
+	c.life.Unlock()
+	switch due {
+	case interrupt:
+		c.interrupted.Store(true)
+		c.transport.SetReadDeadline(longPast)
+	case expire:
+		c.expire(p)
+	case cut:
+		c.transport.Interrupt()
+	}
+}
+
+// took notes that the client has taken something, however little.
+func (c *Conn) took() {
+	c.life.Lock()
+	defer c.life.Unlock()
+	if c.active != nil {
+		c.clock.piece()
+	}
+}
+
+// expire closes the connection, if it is still in a phase.
+func (c *Conn) expire(from phase) bool {
+	if !c.phase.CompareAndSwap(uint32(from), uint32(over)) {
+		return false
+	}
+	c.transport.Interrupt()
+	return true
+}
+
+// takeOver ends what is HTTP about the connection. The handler may have written a
+// response before, say 101 and its fields. early is what was read behind the
+// request. It fails after the handler has returned.
+func (w *response) takeOver() (early []byte, err error) {
+	c := w.conn
+	if err := w.hurry(); err != nil {
+		return nil, err
+	}
+	c.endWatch(w, false)
+	w.body.surrender()
+	w.active.mu.Lock()
+	defer w.active.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return nil, err
+	}
+	w.facts |= takenOver
+	local := c.transport.LocalAddr() // who asks later cannot find out
+	c.life.Lock()
+	w.local = local
+	c.life.Unlock()
+	c.phase.Store(uint32(over))
+	return bytes.Clone(c.input.rest), nil
+}
+
+// hurry sends what there is of a response, for a connection that is taken over.
+func (w *response) hurry() error {
+	w.active.mu.Lock()
+	defer w.active.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	w.body.mayInvite.Store(false)
+	if w.status != 0 {
+		w.flushBody()
+	}
+	return w.conn.flushReady()
+}
+
+// Hijack implements http.Hijacker. What was read behind the request is in the
+// reader.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	early, err := w.takeOver()
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := w.conn.transport.Hijack()
+	if err != nil {
+		w.conn.transport.Interrupt()
+		return nil, nil, err
+	}
+	reader := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(early), conn), max(hijackedSize, len(early)))
+	reader.Peek(len(early))
+	return conn, bufio.NewReadWriter(reader, bufio.NewWriterSize(conn, hijackedSize)), nil
+}
+
+// hijackedSize is that of the buffers that net/http's server gives away.
+const hijackedSize = 4096
+
+// CloseNotify implements the deprecated http.CloseNotifier.
+func (w *response) CloseNotify() <-chan bool {
+	left := make(chan bool, 1)
+	w.context.AfterFunc(func() { left <- true })
+	return left
 }

@@ -140,3 +140,11 @@ func (s *Server) date() string {
 	s.dated.Store(d)
 	return d.line
 }
+
+// Counted is told when a connection speaks another protocol, which may be counted
+// in another way, and once when it is not one of the server any more. Connections
+// may share one.
+type Counted interface {
+	Upgraded() Counted
+	Over()
+}

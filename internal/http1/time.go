@@ -66,28 +66,6 @@ func exceeds(past loop.Time, limit time.Duration) bool {
 	return limit > 0 && time.Duration(past)*time.Second >= limit
 }
 
-// judge says what is due at a time, later than that of its last call, to a
-// connection in a phase. life is held.
-func (c *Conn) judge(p phase, now loop.Time) verdict {
-	l := &c.server.limits
-	if n := c.moves.Load(); n != c.moments.seen {
-		c.moments = moments{n, now}
-	}
-	if c.active != nil {
-		if v := c.clock.judge(p, l, now); v == cut && !c.writeTimed.Load() || v == interrupt && !c.readTimed.Load() || v == expire {
-			return v
-		}
-	}
-	resting := now - c.moments.moved
-	switch {
-	case (p == fresh || p == reading) && exceeds(resting, l.header),
-		p == idle && exceeds(resting, l.idle),
-		p == lingering && exceeds(resting, l.linger):
-		return expire
-	}
-	return patience
-}
-
 // judge says what is due to an exchange.
 func (c *clock) judge(p phase, l *limits, now loop.Time) verdict {
 	c.look(p, now)
@@ -136,41 +114,5 @@ func (c *clock) look(p phase, now loop.Time) {
 	last.at = now
 }
 
-// Sweep does what is due. A driver calls it about once a second, one goroutine
-// at a time, beside all others.
-func (c *Conn) Sweep(now loop.Time) {
-	c.life.Lock()
-	p := phase(c.phase.Load())
-	due := c.judge(p, now)
-	if due == cut {
-		c.stuck.Store(true)
-	}
-	c.life.Unlock()
-	switch due {
-	case interrupt:
-		c.interrupted.Store(true)
-		c.transport.SetReadDeadline(longPast)
-	case expire:
-		c.expire(p)
-	case cut:
-		c.transport.Interrupt()
-	}
-}
-
-// took notes that the client has taken something, however little.
-func (c *Conn) took() {
-	c.life.Lock()
-	defer c.life.Unlock()
-	if c.active != nil {
-		c.clock.piece()
-	}
-}
-
-// expire closes the connection, if it is still in a phase.
-func (c *Conn) expire(from phase) bool {
-	if !c.phase.CompareAndSwap(uint32(from), uint32(over)) {
-		return false
-	}
-	c.transport.Interrupt()
-	return true
-}
+// longPast is a deadline that ends what waits.
+var longPast = time.Unix(1, 0)

@@ -281,12 +281,95 @@ func appendField(out []byte, name, value string) []byte {
 	return append(out, "\r\n"...)
 }
 
-// isToken reports whether a name may be a field's (RFC 9110 §5.1).
-func isToken(name string) bool {
-	for i := range len(name) {
-		if !inToken[name[i]] {
-			return false
+// sendBody frames bytes of the body. output.mu is held.
+func (w *response) sendBody(p []byte) error {
+	c := w.conn
+	switch {
+	case len(p) == 0 || w.method == http.MethodHead || !bodyAllowed(w.status):
+		return c.err
+	case !w.fields.chunked:
+		return c.send(p)
+	}
+	if len(c.out) > bufferSize-chunkLine {
+		c.flushReady()
+	}
+	c.out = strconv.AppendInt(c.room(), int64(len(p)), 16)
+	c.append("\r\n")
+	if err := c.send(p); err != nil {
+		return err
+	}
+	c.append("\r\n")
+	c.ready = len(c.out)
+	return nil
+}
+
+// chunkLine is room for a chunk's first line and the end of its data.
+const chunkLine = 20
+
+// finish is the end of the response. It returns all that decides about the
+// connection, as far as it is known here.
+func (w *response) finish(returned bool) fact {
+	c := w.conn
+	w.active.mu.Lock()
+	defer w.active.mu.Unlock()
+	w.done = true
+	switch {
+	case w.facts&takenOver != 0:
+	case returned:
+		w.complete()
+	default:
+		w.facts |= aborted
+		c.out = c.out[:c.ready]
+	}
+	w.ungather()
+	if c.err != nil {
+		w.facts |= writeFailed
+	}
+	c.endWatch(w, true)
+	return w.facts
+}
+
+// complete sends what is left of a response. output.mu is held.
+func (w *response) complete() {
+	if w.status == 0 {
+		w.body.mayInvite.Store(false)
+		w.beginHead(http.StatusOK)
+	}
+	w.flushBody()
+	c := w.conn
+	if w.fields.chunked && c.err == nil {
+		c.append("0\r\n")
+		for _, field := range inOrder(nil, w.finalTrailers()) {
+			c.out = field.append(c.out)
+		}
+		c.append("\r\n")
+		c.ready = len(c.out)
+	}
+	if w.length >= 0 && w.written != w.length && w.method != http.MethodHead && bodyAllowed(w.status) {
+		w.facts |= truncated
+	}
+}
+
+// finalTrailers are those announced, and those that the handler has named with
+// http.TrailerPrefix.
+func (w *response) finalTrailers() http.Header {
+	if w.header == nil {
+		return nil
+	}
+	var trailers http.Header
+	add := func(name string, values []string) {
+		if trailers == nil {
+			trailers = make(http.Header)
+		}
+		trailers[name] = append(trailers[name], values...)
+	}
+	for name, values := range w.header {
+		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+			add(name, values)
 		}
 	}
-	return name != ""
+	for _, name := range w.trailers {
+		add(name, w.header[name])
+	}
+	return trailers
 }
