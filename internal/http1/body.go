@@ -2,6 +2,7 @@ package http1
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -66,19 +67,22 @@ func (b *body) Close() error {
 }
 
 // readSome decodes what was read of the connection, or reads once.
-func (b *body) readSome(p []byte) (int, error) {
+func (b *body) readSome(p []byte) (n int, err error) {
 	c := b.response.conn
 	if left := b.decoder.left(); len(c.input.rest) == 0 && left > 0 && len(p) >= directRead {
 		p = p[:min(uint64(len(p)), left)]
-		n, err := c.await(func() (int, error) { return c.read(p) })
+		err := c.await(func() (err error) { n, err = c.read(p); return err })
 		if b.decoder.took(n); b.decoder.step == ended {
 			return n, io.EOF
 		}
-		return n, endOfBody(n, err)
+		if n > 0 {
+			return n, nil // the error comes again
+		}
+		return 0, tooEarly(err)
 	}
 	if len(c.input.rest) == 0 {
-		if err := c.fillForBody(); err != nil {
-			return 0, endOfBody(0, err)
+		if err := c.await(c.fill); err != nil {
+			return 0, tooEarly(err)
 		}
 	}
 	n, used, err := b.decoder.decode(p, c.input.rest)
@@ -86,39 +90,25 @@ func (b *body) readSome(p []byte) (int, error) {
 	return n, err
 }
 
-// endOfBody is the error of a connection that ended before the body.
-func endOfBody(n int, err error) error {
-	switch {
-	case n > 0:
-		return nil // it comes again
-	case err == io.EOF:
+// tooEarly is the error of a connection that ended before the body.
+func tooEarly(err error) error {
+	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// end notes why the body cannot be read any more.
+// end notes why the body cannot be read any more, if it cannot.
 func (b *body) end(err error) {
-	if err == nil {
+	if b.err = err; err != io.EOF {
 		return
 	}
-	b.err = err
-	if err != io.EOF {
-		return
-	}
-	b.addTrailers()
-	b.response.conn.bodyEnded(b.response)
-}
-
-func (b *body) addTrailers() {
-	r := b.response.request
-	if r.Trailer == nil {
+	if r := b.response.request; r.Trailer == nil {
 		r.Trailer = b.decoder.trailer
-		return
+	} else {
+		maps.Copy(r.Trailer, b.decoder.trailer)
 	}
-	for name, values := range b.decoder.trailer {
-		r.Trailer[name] = values
-	}
+	b.response.conn.bodyEnded(b.response)
 }
 
 // settle decides, when the head of the response leaves, what happens to the
@@ -161,11 +151,11 @@ func (b *body) skip(wait bool) fact {
 			if err := c.fillToSkip(wait); err == loop.ErrAgain {
 				return 0
 			} else if err != nil {
-				b.err = endOfBody(0, err)
+				b.err = tooEarly(err)
 				return bodyBroken
 			}
 		}
-		used, err := b.decoder.discard(c.input.rest)
+		_, used, err := b.decoder.decode(nil, c.input.rest)
 		c.input.consume(used)
 		skipped += used
 		switch b.end(err); {
@@ -183,10 +173,10 @@ func (b *body) skip(wait bool) fact {
 // output.mu is held.
 func (c *Conn) fillToSkip(wait bool) error {
 	if !wait {
-		return c.input.fill(c.read)
+		return c.fill()
 	}
 	c.flushReady() // responses before this one do not wait
-	return c.fillForBody()
+	return c.await(c.fill)
 }
 
 // surrender ends the body because the connection is taken over: what was not

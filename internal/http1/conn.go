@@ -157,15 +157,14 @@ func (c *Conn) idle() error {
 // more reads more of a head.
 func (c *Conn) more() error {
 	c.flush()
-	switch err := c.input.fill(c.read); {
-	case err == loop.ErrAgain:
-		return loop.ErrAgain
+	err := c.fill()
+	switch {
+	case err == nil, err == loop.ErrAgain:
+		return err
 	case err == io.EOF && len(c.input.rest) > 0:
 		return c.refuseHalf()
-	case err != nil:
-		return c.close()
 	}
-	return nil
+	return c.close()
 }
 
 // read reads once of the transport.
@@ -182,20 +181,17 @@ func (c *Conn) read(p []byte) (int, error) {
 	return n, err
 }
 
-// fillForBody reads some of a body, and waits for it.
-func (c *Conn) fillForBody() error {
-	_, err := c.await(func() (int, error) { return 0, c.input.fill(c.read) })
-	return err
-}
+// fill reads once, behind what is there.
+func (c *Conn) fill() error { return c.input.fill(c.read) }
 
-// await reads while a handler runs.
-func (c *Conn) await(read func() (int, error)) (n int, err error) {
+// await reads while a handler runs, and waits for something to read.
+func (c *Conn) await(read func() error) (err error) {
 	c.Flush()
 	if !c.enter(waiting) {
-		return 0, io.ErrClosedPipe
+		return io.ErrClosedPipe
 	}
 	for {
-		if n, err = read(); err != loop.ErrAgain {
+		if err = read(); err != loop.ErrAgain {
 			break
 		}
 		if err = c.transport.Wait(); err != nil {
@@ -203,7 +199,7 @@ func (c *Conn) await(read func() (int, error)) (n int, err error) {
 		}
 	}
 	c.enter(handling)
-	return n, err
+	return err
 }
 
 // skipBlank drops what of the empty lines behind a POST's body net/http's
@@ -223,14 +219,13 @@ func (c *Conn) skipBlank() {
 func (c *Conn) skip() error {
 	if len(c.input.rest) == 0 {
 		c.flush()
-		switch err := c.input.fill(c.read); {
-		case err == loop.ErrAgain:
-			return loop.ErrAgain
-		case err != nil:
+		if err := c.fill(); err == loop.ErrAgain {
+			return err
+		} else if err != nil {
 			return c.close()
 		}
 	}
-	used, err := c.left.discard(c.input.rest)
+	_, used, err := c.left.decode(nil, c.input.rest)
 	c.input.consume(used)
 	c.skipped += used
 	switch {
@@ -260,9 +255,9 @@ func (c *Conn) beginLinger() error {
 }
 
 func (c *Conn) linger() error {
-	err := c.input.fill(c.read)
+	err := c.fill()
 	if err == loop.ErrAgain {
-		return loop.ErrAgain
+		return err
 	}
 	c.skipped += len(c.input.rest)
 	c.input.release()

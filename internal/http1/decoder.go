@@ -76,57 +76,30 @@ func (d *decoder) left() uint64 {
 	return 0
 }
 
-// decode decodes what src begins with into dst. It returns how much of both it
-// has used, and io.EOF with the last of a body. What it leaves of src it has no
-// room for, or is not the body's.
+// decode decodes what src begins with into dst, or drops it if that is nil. It
+// returns how much of both it has used, and io.EOF with the last of a body. What
+// it leaves of src it has no room for, or is not the body's.
 func (d *decoder) decode(dst, src []byte) (n, used int, err error) {
 	for d.step != ended {
-		if used == len(src) || n == len(dst) && d.data() {
+		data := d.step == lengthData || d.step == chunkData
+		if used == len(src) || data && dst != nil && n == len(dst) {
 			return n, used, nil
 		}
-		if d.data() {
-			m := copy(dst[n:], src[used:used+d.available(len(src)-used)])
-			n, used = n+m, used+m
-			d.took(m)
+		if !data {
+			if err := d.framing(src[used]); err != nil {
+				return n, used, err
+			}
+			used++
 			continue
 		}
-		if err := d.framing(src[used]); err != nil {
-			return n, used, err
+		m := int(min(uint64(len(src)-used), d.remain))
+		if dst != nil {
+			m = copy(dst[n:], src[used:used+m])
 		}
-		used++
+		n, used = n+m, used+m
+		d.took(m)
 	}
 	return n, used, io.EOF
-}
-
-// discard is decode for those who do not want the data.
-func (d *decoder) discard(src []byte) (used int, err error) {
-	for d.step != ended {
-		if used == len(src) {
-			return used, nil
-		}
-		if d.data() {
-			m := d.available(len(src) - used)
-			used += m
-			d.took(m)
-			continue
-		}
-		if err := d.framing(src[used]); err != nil {
-			return used, err
-		}
-		used++
-	}
-	return used, io.EOF
-}
-
-// data reports whether the next byte is one of the body's.
-func (d *decoder) data() bool { return d.step == lengthData || d.step == chunkData }
-
-// available is how many of n bytes are of the body, or of the chunk.
-func (d *decoder) available(n int) int {
-	if uint64(n) > d.remain {
-		return int(d.remain)
-	}
-	return n
 }
 
 // took notes that n bytes of data are dealt with.

@@ -129,7 +129,7 @@ func FuzzDecoder(f *testing.F) {
 			t.Fatalf("%q %q %v; %q %q %v", data, rest, err, whole, wholeRest, wholeErr)
 		}
 		d := byChunks()
-		used, discardErr := d.discard(raw)
+		_, used, discardErr := d.decode(nil, raw)
 		if (discardErr == io.EOF) != (err == io.EOF) || err == io.EOF && string(raw[used:]) != rest {
 			t.Fatalf("discarded %d, %v; %v", used, discardErr, err)
 		}

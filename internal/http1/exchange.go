@@ -63,10 +63,9 @@ func (w *response) respondTo(r *http.Request) {
 	if r.Close || hasToken(first(r.Header["Connection"]), "close") {
 		w.facts |= requestCloses
 	}
-	if expected := first(r.Header["Expect"]); expected != "" {
-		w.expected = hasToken(expected, "100-continue")
-		w.unexpected = !w.expected
-	}
+	expected := first(r.Header["Expect"])
+	invited := hasToken(expected, "100-continue")
+	w.unexpected = expected != "" && !invited
 	switch {
 	case len(r.TransferEncoding) > 0:
 		w.body.decoder = byChunks()
@@ -78,7 +77,7 @@ func (w *response) respondTo(r *http.Request) {
 		return
 	}
 	r.Body = &w.body
-	if w.expected && !w.old {
+	if invited && !w.old {
 		w.body.expects = true
 		w.body.mayInvite.Store(true)
 	}
@@ -171,8 +170,7 @@ func (c *Conn) refuse(err error) error {
 	errors.As(err, &e)
 	kind, body := c.server.errorPage(e)
 	c.mu.Lock()
-	c.append("HTTP/1.1 " + e.status() + "\r\nContent-Type: " + kind + "\r\nConnection: close\r\n\r\n" + body)
-	c.ready = len(c.out)
+	c.appendEnd("HTTP/1.1 " + e.status() + "\r\nContent-Type: " + kind + "\r\nConnection: close\r\n\r\n" + body)
 	c.mu.Unlock()
 	return c.beginLinger()
 }

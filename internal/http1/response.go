@@ -38,8 +38,7 @@ type response struct {
 	method  string // the request may be changed by the handler
 	old     bool   // HTTP/1.0
 
-	expected   bool // Expect: 100-continue
-	unexpected bool // anything else, 417
+	unexpected bool // Expect asks for something unknown: 417
 
 	header     http.Header // made when asked for
 	status     int         // 0 until WriteHeader
@@ -155,8 +154,7 @@ func (w *response) inform(status int) {
 			c.out = field.append(c.out)
 		}
 	}
-	c.append("\r\n")
-	c.ready = len(c.out)
+	c.appendEnd("\r\n")
 	c.flushReady()
 }
 
@@ -165,8 +163,7 @@ func (w *response) invite() {
 	w.active.mu.Lock()
 	defer w.active.mu.Unlock()
 	if w.body.mayInvite.Swap(false) && w.status == 0 && w.usable() == nil {
-		w.conn.append("HTTP/1.1 100 Continue\r\n\r\n")
-		w.conn.ready = len(w.conn.out)
+		w.conn.appendEnd("HTTP/1.1 100 Continue\r\n\r\n")
 		w.conn.flushReady()
 	}
 }
@@ -240,25 +237,21 @@ func (w *response) gathers(n int) bool {
 // write takes what admit has admitted. output.mu is held.
 func (w *response) write(p []byte) (int, error) {
 	n := len(p)
-	if w.gathers(n) {
-		w.gathered += copy(w.gather[w.gathered:], p)
-		return n, nil
-	}
-	if w.gathered > 0 {
+	for !w.gathers(len(p)) {
+		if w.gathered == 0 {
+			if !w.headLeft {
+				w.endHead(p)
+			}
+			return n, w.sendBody(p)
+		}
 		m := copy(w.gather[w.gathered:], p)
 		w.gathered, p = w.gathered+m, p[m:]
 		if err := w.pass(); err != nil {
 			return m, err
 		}
-		if w.gathers(len(p)) {
-			w.gathered += copy(w.gather[w.gathered:], p)
-			return n, nil
-		}
 	}
-	if !w.headLeft {
-		w.endHead(p)
-	}
-	return n, w.sendBody(p)
+	w.gathered += copy(w.gather[w.gathered:], p)
+	return n, nil
 }
 
 // pass decides the head and passes on what was gathered. output.mu is held.

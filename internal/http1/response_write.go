@@ -180,8 +180,7 @@ func (w *response) endHead(first []byte) {
 	if w.fields.chunked {
 		c.append("Transfer-Encoding: chunked\r\n")
 	}
-	c.append("\r\n")
-	c.ready = len(c.out)
+	c.appendEnd("\r\n")
 }
 
 // frame decides how the response ends (RFC 9112 §6.3).
@@ -259,10 +258,14 @@ func inOrder(all []fieldLines, h http.Header) []fieldLines {
 			all = append(all, fieldLines{name, values})
 		}
 	}
-	if len(all) > 1 {
-		slices.SortFunc(all, func(a, b fieldLines) int { return strings.Compare(a.name, b.name) })
-	}
+	sortFields(all)
 	return all
+}
+
+func sortFields(all []fieldLines) {
+	if len(all) > 1 {
+		slices.SortStableFunc(all, func(a, b fieldLines) int { return strings.Compare(a.name, b.name) })
+	}
 }
 
 // appendField appends a field line. A line end in its value would be another
@@ -298,8 +301,7 @@ func (w *response) sendBody(p []byte) error {
 	if err := c.send(p); err != nil {
 		return err
 	}
-	c.append("\r\n")
-	c.ready = len(c.out)
+	c.appendEnd("\r\n")
 	return nil
 }
 
@@ -339,11 +341,10 @@ func (w *response) complete() {
 	c := w.conn
 	if w.fields.chunked && c.err == nil {
 		c.append("0\r\n")
-		for _, field := range inOrder(nil, w.finalTrailers()) {
+		for _, field := range w.finalTrailers() {
 			c.out = field.append(c.out)
 		}
-		c.append("\r\n")
-		c.ready = len(c.out)
+		c.appendEnd("\r\n")
 	}
 	if w.length >= 0 && w.written != w.length && w.method != http.MethodHead && bodyAllowed(w.status) {
 		w.facts |= truncated
@@ -352,24 +353,17 @@ func (w *response) complete() {
 
 // finalTrailers are those announced, and those that the handler has named with
 // http.TrailerPrefix.
-func (w *response) finalTrailers() http.Header {
-	if w.header == nil {
-		return nil
-	}
-	var trailers http.Header
-	add := func(name string, values []string) {
-		if trailers == nil {
-			trailers = make(http.Header)
-		}
-		trailers[name] = append(trailers[name], values...)
-	}
+func (w *response) finalTrailers() (all []fieldLines) {
 	for name, values := range w.header {
-		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
-			add(name, values)
+		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && isToken(name) {
+			all = append(all, fieldLines{name, values})
 		}
 	}
 	for _, name := range w.trailers {
-		add(name, w.header[name])
+		if isToken(name) {
+			all = append(all, fieldLines{name, w.header[name]})
+		}
 	}
-	return trailers
+	sortFields(all)
+	return all
 }

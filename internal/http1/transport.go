@@ -68,9 +68,10 @@ func (i *input) release() {
 
 // fill reads once, behind what is there.
 func (i *input) fill(read func([]byte) (int, error)) error {
+	kept := len(i.rest)
 	space := i.space()
-	n, err := read(space[len(i.rest):])
-	i.rest = space[:len(i.rest)+n]
+	n, err := read(space[kept:])
+	i.rest = space[:kept+n]
 	if len(i.rest) == 0 {
 		i.release()
 	}
@@ -83,34 +84,26 @@ func (i *input) fill(read func([]byte) (int, error)) error {
 // space moves what is there to the front of a buffer with room behind it.
 func (i *input) space() []byte {
 	switch {
-	case i.buffer == nil && len(i.rest) < bufferSize/2:
-		i.buffer = buffers.Get().(*[bufferSize]byte)
+	case len(i.rest) < bufferSize/2:
+		if i.buffer == nil {
+			i.buffer = buffers.Get().(*[bufferSize]byte)
+		}
 		copy(i.buffer[:], i.rest)
 		return i.buffer[:]
-	case i.buffer != nil && len(i.rest) < bufferSize/2:
-		copy(i.buffer[:], i.rest)
-		return i.buffer[:]
-	}
-	if i.buffer == nil && cap(i.rest)-len(i.rest) >= bufferSize/4 {
+	case i.buffer == nil && cap(i.rest)-len(i.rest) >= bufferSize/4:
 		return i.rest[:cap(i.rest)]
 	}
 	larger := make([]byte, 2*len(i.rest))
 	copy(larger, i.rest)
-	if i.buffer != nil {
-		buffers.Put(i.buffer)
-		i.buffer = nil
-	}
+	i.release()
 	return larger
 }
 
 // park gives the buffer back while the connection waits.
 func (i *input) park() {
-	if i.buffer == nil {
-		return
-	}
-	rest := bytes.Clone(i.rest)
-	i.release()
-	if len(rest) > 0 {
+	if i.buffer != nil {
+		rest := bytes.Clone(i.rest)
+		i.release()
 		i.rest = rest
 	}
 }
@@ -137,6 +130,12 @@ type output struct {
 
 // append adds to what leaves. mu is held.
 func (o *output) append(s string) { o.out = append(o.room(), s...) }
+
+// appendEnd is append of the end of something that may leave. mu is held.
+func (o *output) appendEnd(s string) {
+	o.append(s)
+	o.ready = len(o.out)
+}
 
 // room is out, which has a buffer now. mu is held.
 func (o *output) room() []byte {
@@ -204,9 +203,8 @@ func (o *output) send(p []byte) error {
 			o.release()
 			return o.transmit(p)
 		}
-		o.out = append(o.out, p[:free]...)
+		o.out, p = append(o.out, p[:free]...), p[free:]
 		o.ready = len(o.out)
-		p = p[free:]
 		if err := o.flushReady(); err != nil {
 			return err
 		}
