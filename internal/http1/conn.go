@@ -24,8 +24,7 @@ type Conn struct {
 	*active            // nil while there is nothing to do
 	moments moments
 
-	phase    atomic.Uint32
-	moves    atomic.Uint32 // changes of the phase
+	state
 	requests int32
 	blank    int8 // bytes of empty lines that may still precede a request line
 
@@ -68,7 +67,7 @@ func (c *Conn) Turn() (why error) {
 
 // rest gives back what a connection does not need while it waits, or is over.
 func (c *Conn) rest(why error) {
-	p := phase(c.phase.Load())
+	p := c.now()
 	if why == loop.ErrAgain && (p != idle && p != fresh || len(c.input.rest) > 0) {
 		c.input.park()
 		return
@@ -79,7 +78,7 @@ func (c *Conn) rest(why error) {
 // step goes on from the phase the connection is in, and returns why the turn
 // ends, or nil.
 func (c *Conn) step() error {
-	switch phase(c.phase.Load()) {
+	switch c.now() {
 	case fresh, idle, reading:
 		return c.receive()
 	case skipping:
@@ -88,23 +87,6 @@ func (c *Conn) step() error {
 		return c.linger()
 	}
 	return c.close()
-}
-
-// enter moves the connection to a phase, unless the sweep has ended it.
-func (c *Conn) enter(to phase) bool {
-	for {
-		from := c.phase.Load()
-		switch phase(from) {
-		case over:
-			return false
-		case to:
-			return true
-		}
-		if c.phase.CompareAndSwap(from, uint32(to)) {
-			c.moves.Add(1)
-			return true
-		}
-	}
 }
 
 // receive looks for a head, and serves its request.

@@ -23,7 +23,7 @@ type requestContext struct {
 
 type afterFunc struct{ f func() }
 
-func (c *requestContext) parent() context.Context { return c.response.conn.server.context() }
+func (c *requestContext) parent() context.Context { return c.response.conn.server.Context }
 
 // Deadline implements context.Context.
 func (c *requestContext) Deadline() (time.Time, bool) { return c.parent().Deadline() }

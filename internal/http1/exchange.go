@@ -93,7 +93,7 @@ func (c *Conn) run(w *response) (returned bool) {
 		if err := recover(); err != nil && err != http.ErrAbortHandler {
 			stack := make([]byte, 64<<10)
 			stack = stack[:runtime.Stack(stack, false)]
-			c.server.logf("http: panic serving %v: %v\n%s", c.peer(), err, stack)
+			c.server.ErrorLog.Printf("http: panic serving %v: %v\n%s", c.peer(), err, stack)
 		}
 	}()
 	if w.unexpected {

@@ -90,37 +90,32 @@ func (h *head) field(line []byte) {
 	}
 	switch colon {
 	case len("Host"):
-		if is(line[:colon], "host") {
+		if is(line[:colon], hostName) {
 			h.hosts++
-			h.host = validHost(value(line, colon))
+			h.host = consists(value(line, colon), &inHost)
 		}
 	case len("Content-Length"):
-		if is(line[:colon], "content-length") {
+		if is(line[:colon], lengthName) {
 			h.lengths++
 		}
 	case len("Transfer-Encoding"):
-		if is(line[:colon], "transfer-encoding") {
+		if is(line[:colon], codingName) {
 			h.codings++
-			h.coding = is(value(line, colon), "chunked")
+			h.coding = is(value(line, colon), chunked)
 		}
 	}
 }
 
-// is reports whether b is a word, which is given in lower case, in any case.
-func is(b []byte, word string) bool {
-	if len(b) != len(word) {
-		return false
-	}
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if c != word[i] {
-			return false
-		}
-	}
-	return true
-}
+// is reports whether b is a word in any case. Bytes beyond ASCII, which EqualFold
+// knows to be letters, make it longer.
+func is(b, word []byte) bool { return len(b) == len(word) && bytes.EqualFold(b, word) }
+
+var (
+	hostName   = []byte("host")
+	lengthName = []byte("content-length")
+	codingName = []byte("transfer-encoding")
+	chunked    = []byte("chunked")
+)
 
 // value is what stands behind the colon of a field line.
 func value(line []byte, colon int) []byte { return bytes.Trim(line[colon+1:], " \t") }
@@ -165,20 +160,6 @@ func (h *head) check(r *http.Request) error {
 		return &Error{http.StatusBadRequest, "Transfer-Encoding in HTTP/1.0"} // RFC 9112 §6.1
 	}
 	return nil
-}
-
-// validHost reports whether a Host field's value has only bytes of a uri-host
-// and a port (RFC 9110 §7.2), as net/http's server does.
-func validHost(host []byte) bool {
-	for _, c := range host {
-		switch {
-		case '0' <= c && c <= '9', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z':
-		case strings.IndexByte("!$%&'()*+,-.:;=[]_~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // A parser is http.ReadRequest over bytes.
@@ -268,15 +249,7 @@ func plainRequestLine(line string) (method, target string, ok bool) {
 		return "", "", false
 	}
 	target, ok = strings.CutSuffix(rest, " HTTP/1.1")
-	if !ok || target == "" || target[0] != '/' {
-		return "", "", false
-	}
-	for i := range len(target) {
-		if !inPath[target[i]] {
-			return "", "", false
-		}
-	}
-	return method, target, true
+	return method, target, ok && target != "" && target[0] == '/' && consists(target, &inPath)
 }
 
 // plainField is the name, in its canonical form, and the value of a field line.
@@ -285,10 +258,8 @@ func plainField(line string) (name, value string, ok bool) {
 	if !ok || !isToken(name) || value == "" || value[0] == ' ' || value[len(value)-1] == ' ' {
 		return "", "", false
 	}
-	for i := range len(value) {
-		if c := value[i]; c < ' ' || c > '~' {
-			return "", "", false
-		}
+	if !consists(value, &inValue) {
+		return "", "", false
 	}
 	return textproto.CanonicalMIMEHeaderKey(name), value, true
 }
@@ -313,14 +284,20 @@ func noteField(r *http.Request, name, value string) bool {
 	return true
 }
 
-// inPath are the bytes of a plain path, and inToken those of a token (RFC 9110
-// §5.6.2).
+// What may stand in a plain path and in a plain value; in a token (RFC 9110
+// §5.6.2); and in a uri-host and a port (RFC 9110 §7.2), as net/http's server has
+// it.
 var (
 	inPath  = bytesOf("/-._~" + alphanumeric)
-	inToken = bytesOf("!#$%&'*+-.^_`|~" + alphanumeric)
+	inValue = bytesOf(" \"(),/:;<=>?@[\\]{}" + tokens)
+	inToken = bytesOf(tokens)
+	inHost  = bytesOf("!$%&'()*+,-.:;=[]_~" + alphanumeric)
 )
 
-const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+const (
+	tokens       = "!#$%&'*+-.^_`|~" + alphanumeric
+	alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
 
 func bytesOf(set string) (in [256]bool) {
 	for i := range len(set) {
@@ -329,12 +306,15 @@ func bytesOf(set string) (in [256]bool) {
 	return in
 }
 
-// isToken reports whether a name may be a field's (RFC 9110 §5.1).
-func isToken(name string) bool {
-	for i := range len(name) {
-		if !inToken[name[i]] {
+// consists reports whether all bytes of s are in a set.
+func consists[T string | []byte](s T, set *[256]bool) bool {
+	for i := range len(s) {
+		if !set[s[i]] {
 			return false
 		}
 	}
-	return name != ""
+	return true
 }
+
+// isToken reports whether a name may be a field's (RFC 9110 §5.1).
+func isToken(name string) bool { return name != "" && consists(name, &inToken) }

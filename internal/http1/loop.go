@@ -26,12 +26,7 @@ func (s *Server) Admit(c *loop.Conn, counted Counted) loop.Owner {
 // Serve implements loop.Owner.
 func (c *Conn) Serve(carrier *loop.Conn) error {
 	if !c.met {
-		c.met = true
-		if secured := carrier.TLS(); secured != nil {
-			state := secured.ConnectionState()
-			c.tls = &state
-		}
-		switch protocol := c.negotiated(); {
+		switch protocol := c.meet(carrier); {
 		case protocol == "h2" && c.server.HTTP2 != nil:
 			return c.becomeHTTP2(nil)
 		case protocol != "" && protocol != "http/1.1" && protocol != "http/1.0":
@@ -45,12 +40,14 @@ func (c *Conn) Serve(carrier *loop.Conn) error {
 	return why
 }
 
-// negotiated is the protocol that TLS has agreed on.
-func (c *Conn) negotiated() string {
-	if c.tls == nil {
-		return ""
+// meet learns who is there, and returns what protocol TLS has agreed on.
+func (c *Conn) meet(carrier *loop.Conn) (protocol string) {
+	c.met = true
+	if secured := carrier.TLS(); secured != nil {
+		state := secured.ConnectionState()
+		c.tls, protocol = &state, state.NegotiatedProtocol
 	}
-	return c.tls.NegotiatedProtocol
+	return protocol
 }
 
 // Ahead implements loop.Owner.
@@ -139,7 +136,7 @@ func each(carrier *loop.Loop, visit func(*loop.Conn, *Conn)) {
 // Fresh returns how many connections of a loop have had no request yet.
 func Fresh(carrier *loop.Loop) (n int) {
 	each(carrier, func(_ *loop.Conn, c *Conn) {
-		if phase(c.phase.Load()) == fresh {
+		if c.now() == fresh {
 			n++
 		}
 	})
@@ -170,7 +167,7 @@ func EndIdlest(carrier *loop.Loop) (ended bool) {
 	}
 	var idlest []waiting
 	each(carrier, func(l *loop.Conn, c *Conn) {
-		if phase(c.phase.Load()) != idle {
+		if c.now() != idle {
 			return
 		}
 		since := l.LastRead()
@@ -211,7 +208,7 @@ func (c *Conn) judge(p phase, now loop.Time) verdict {
 // at a time, beside all others.
 func (c *Conn) Sweep(now loop.Time) {
 	c.life.Lock()
-	p := phase(c.phase.Load())
+	p := c.now()
 	due := c.judge(p, now)
 	if due == cut {
 		c.stuck.Store(true)
@@ -239,11 +236,11 @@ func (c *Conn) took() {
 
 // expire closes the connection, if it is still in a phase.
 func (c *Conn) expire(from phase) bool {
-	if !c.phase.CompareAndSwap(uint32(from), uint32(over)) {
-		return false
+	ended := c.end(from)
+	if ended {
+		c.transport.Interrupt()
 	}
-	c.transport.Interrupt()
-	return true
+	return ended
 }
 
 // takeOver ends what is HTTP about the connection. The handler may have written a

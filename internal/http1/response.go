@@ -92,7 +92,7 @@ func (w *response) usable() error {
 // WriteHeader implements http.ResponseWriter.
 func (w *response) WriteHeader(status int) {
 	if mistake := w.setStatus(status); mistake != "" { // no lock is held: it may be another connection's by now
-		w.conn.server.logf("http: %s from %s", mistake, caller())
+		w.conn.server.ErrorLog.Printf("http: %s from %s", mistake, caller())
 	}
 }
 

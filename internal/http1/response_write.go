@@ -105,12 +105,12 @@ func (w *response) readLength() {
 	}
 	n, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
-		w.conn.server.logf("http: invalid Content-Length of %q", text)
+		w.conn.server.ErrorLog.Printf("http: invalid Content-Length of %q", text)
 		return
 	}
 	w.length = int64(n)
 	if w.fields.transfers() {
-		w.conn.server.logf("http: WriteHeader called with both Transfer-Encoding of %q and a Content-Length of %d", w.fields.coding, n)
+		w.conn.server.ErrorLog.Printf("http: WriteHeader called with both Transfer-Encoding of %q and a Content-Length of %d", w.fields.coding, n)
 	}
 }
 

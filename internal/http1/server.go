@@ -68,6 +68,8 @@ func (s *Server) prepare() {
 		if s.Handler == nil {
 			panic("http1: a Server needs a Handler")
 		}
+		s.Context = cmp.Or(s.Context, context.Background())
+		s.ErrorLog = cmp.Or(s.ErrorLog, log.Default())
 		s.limits = limits{
 			header: max(0, cmp.Or(s.HeaderTimeout, defaultHeaderTimeout)),
 			idle:   max(0, cmp.Or(s.IdleTimeout, defaultIdleTimeout)),
@@ -77,13 +79,6 @@ func (s *Server) prepare() {
 			rate:   max(0, int64(cmp.Or(s.BodyRate, defaultBodyRate))),
 		}
 	})
-}
-
-func (s *Server) context() context.Context {
-	if s.Context == nil {
-		return context.Background()
-	}
-	return s.Context
 }
 
 func (s *Server) errorPage(e *Error) (contentType, body string) {
@@ -111,14 +106,6 @@ func bound(limit, otherwise int) int {
 // last reports whether the nth request of a connection is its last one.
 func (s *Server) last(n int) bool {
 	return s.MaxRequests > 0 && n >= s.MaxRequests || s.closing.Load()
-}
-
-func (s *Server) logf(format string, values ...any) {
-	if s.ErrorLog != nil {
-		s.ErrorLog.Printf(format, values...)
-		return
-	}
-	log.Printf(format, values...)
 }
 
 // EndAfterResponse lets every connection end with its next response.

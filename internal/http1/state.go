@@ -1,5 +1,9 @@
 package http1
 
+import (
+	"sync/atomic"
+)
+
 // phase is what a connection is about. One goroutine at a time moves it.
 type phase uint32
 
@@ -13,6 +17,32 @@ const (
 	lingering              // the last answer has left; what still comes is dropped until the client ends, or for a while
 	over                   // closed, or somebody else's
 )
+
+// state is the phase that a connection is in.
+type state struct {
+	phase atomic.Uint32
+	moves atomic.Uint32 // changes of it
+}
+
+func (s *state) now() phase { return phase(s.phase.Load()) }
+
+// enter moves on to a phase, unless the connection is over.
+func (s *state) enter(to phase) bool {
+	for {
+		switch from := s.now(); {
+		case from == over:
+			return false
+		case from == to:
+			return true
+		case s.phase.CompareAndSwap(uint32(from), uint32(to)):
+			s.moves.Add(1)
+			return true
+		}
+	}
+}
+
+// end ends the connection if it is in a phase.
+func (s *state) end(from phase) bool { return s.phase.CompareAndSwap(uint32(from), uint32(over)) }
 
 // fate is what becomes of a connection when a response is complete.
 type fate uint8
