@@ -140,13 +140,10 @@ func (c *Conn) idle() error {
 func (c *Conn) more() error {
 	c.flush()
 	err := c.fill()
-	switch {
-	case err == nil, err == loop.ErrAgain:
-		return err
-	case err == io.EOF && len(c.input.rest) > 0:
+	if err == io.EOF && len(c.input.rest) > 0 {
 		return c.refuseHalf()
 	}
-	return c.close()
+	return c.filled(err)
 }
 
 // read reads once of the transport.
@@ -165,6 +162,14 @@ func (c *Conn) read(p []byte) (int, error) {
 
 // fill reads once, behind what is there.
 func (c *Conn) fill() error { return c.input.fill(c.read) }
+
+// filled closes a connection that has ended.
+func (c *Conn) filled(err error) error {
+	if err == nil || err == loop.ErrAgain {
+		return err
+	}
+	return c.close()
+}
 
 // await reads while a handler runs, and waits for something to read.
 func (c *Conn) await(read func() error) (err error) {
@@ -201,10 +206,8 @@ func (c *Conn) skipBlank() {
 func (c *Conn) skip() error {
 	if len(c.input.rest) == 0 {
 		c.flush()
-		if err := c.fill(); err == loop.ErrAgain {
+		if err := c.filled(c.fill()); err != nil {
 			return err
-		} else if err != nil {
-			return c.close()
 		}
 	}
 	_, used, err := c.left.decode(nil, c.input.rest)
@@ -237,16 +240,13 @@ func (c *Conn) beginLinger() error {
 }
 
 func (c *Conn) linger() error {
-	err := c.fill()
-	if err == loop.ErrAgain {
-		return err
-	}
+	err := c.filled(c.fill())
 	c.skipped += len(c.input.rest)
 	c.input.release()
-	if err != nil || c.skipped > maxSkip {
+	if c.skipped > maxSkip {
 		return c.close()
 	}
-	return nil
+	return err
 }
 
 // close is the end of a connection, which its driver closes.

@@ -5,19 +5,19 @@
 //
 // # The way of a connection
 //
-// A Transport is the connection, and whoever drives it calls Conn.Turn when
-// there is something to read. A turn reads what has come, once, and then more as
-// long as a request is incomplete. A whole head (head.go) is parsed by
-// http.ReadRequest, or to the same effect, if it is as almost all are, by
-// head_plain.go. Then the handler runs, in the turn's goroutine; what it asks of
-// the body (body.go, decoder.go) is read then, and waited for. Its response
-// (response.go) is appended to the connection's output (output.go) and leaves
-// when nothing more is there to be served, when the buffer is full, when the
-// handler calls Flush, or soon after the next handler turns out to take long. So
-// a batch of pipelined requests is answered in order and in one write, and a
-// response's head and body leave together. Where a turn would wait between two
-// requests it returns, and nothing is left but the Conn: no goroutine, no
-// buffer.
+// A loop's connection is the Transport, and its loop calls Conn.Serve (loop.go)
+// when there is something to read. A turn (conn.go) reads what has come, once, and
+// then more as long as a request is incomplete. A whole head (head.go) is parsed by
+// http.ReadRequest, or to the same effect, if it is as almost all are, by a
+// strict subset of that. Then the handler runs (exchange.go), in the turn's
+// goroutine; what it asks of the body (body.go, decoder.go) is read then, and
+// waited for. Its response (response.go, response_write.go) is appended to the
+// connection's output (transport.go) and leaves when nothing more is there to be
+// served, when the buffer is full, when the handler calls Flush, or soon after the
+// next handler turns out to take long. So a batch of pipelined requests is answered
+// in order and in one write, and a response's head and body leave together. Where a
+// turn would wait between two requests it returns, and nothing is left but the
+// Conn: no goroutine, no buffer.
 //
 //	fresh ──▶ reading ──▶ handling ◀──▶ waiting        for the body, when the handler reads it
 //	            ▲            │

@@ -16,7 +16,8 @@ import (
 
 // serve serves the request whose head has come.
 func (c *Conn) serve() error {
-	w := newResponse(c)
+	w := &response{conn: c, active: c.active, length: -1} // the one allocation that is ours for each request
+	w.context.response, w.body.response = w, w
 	request, err := c.head.parse(&w.context, c.input.rest[:c.head.next])
 	if err != nil {
 		return c.refuse(err)
@@ -47,13 +48,6 @@ func (c *Conn) serve() error {
 
 // maxBlank is how many bytes of empty lines may follow the body of a POST.
 const maxBlank = 4
-
-// newResponse makes the one allocation that is ours for each request.
-func newResponse(c *Conn) *response {
-	w := &response{conn: c, active: c.active, length: -1}
-	w.context.response, w.body.response = w, w
-	return w
-}
 
 // respondTo readies the response for its request.
 func (w *response) respondTo(r *http.Request) {

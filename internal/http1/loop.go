@@ -67,7 +67,11 @@ func (c *Conn) Soon(*loop.Conn) { c.Flush() }
 func (c *Conn) Tick(carrier *loop.Conn, now loop.Time) {
 	if taken, _ := carrier.Stuck(); taken != c.taken {
 		c.taken = taken
-		c.took()
+		c.life.Lock()
+		if c.active != nil {
+			c.clock.piece() // however little
+		}
+		c.life.Unlock()
 	}
 	c.Sweep(now)
 }
@@ -222,15 +226,6 @@ func (c *Conn) Sweep(now loop.Time) {
 		c.expire(p)
 	case cut:
 		c.transport.Interrupt()
-	}
-}
-
-// took notes that the client has taken something, however little.
-func (c *Conn) took() {
-	c.life.Lock()
-	defer c.life.Unlock()
-	if c.active != nil {
-		c.clock.piece()
 	}
 }
 

@@ -220,19 +220,17 @@ func (w *response) persist() {
 
 // appendStatus appends a status line (RFC 9112 §4).
 func appendStatus(out []byte, old bool, status int) []byte {
+	version, text := "HTTP/1.1 ", http.StatusText(status)
 	if old {
-		out = append(out, "HTTP/1.0 "...)
-	} else {
-		out = append(out, "HTTP/1.1 "...)
+		version = "HTTP/1.0 "
 	}
+	if text == "" {
+		text = "status code " + strconv.Itoa(status)
+	}
+	out = append(out, version...)
 	out = strconv.AppendInt(out, int64(status), 10)
 	out = append(out, ' ')
-	if text := http.StatusText(status); text != "" {
-		out = append(out, text...)
-	} else {
-		out = append(out, "status code "...)
-		out = strconv.AppendInt(out, int64(status), 10)
-	}
+	out = append(out, text...)
 	return append(out, "\r\n"...)
 }
 
