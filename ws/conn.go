@@ -80,7 +80,6 @@ type extra struct {
 	topics []subscription  // what it is subscribed to
 	window *deflate.Window // what the client's messages may refer to (RFC 7692 §7.1.1)
 	wake   chan struct{}   // for a handler that waits for bytes, or while it is paused
-	lent   []byte          // what is before the message that is handled, see lend
 	value  any             // that the application set
 	origin *provenance     // of the few whose handshake was not as usual
 	moved  loop.Time       // when a queue last got on

@@ -24,7 +24,7 @@ type Endpoint struct {
 	feed        feed
 	soon        later  // what handlers published
 	flushDue    func() // flushFeed at the end of a round, bound once
-	pace        later  // clients that have to wait because of a rate
+	pace        pace   // clients that have to wait because of a rate
 	topics      topics
 	counters    counters
 	foreign     occasion       // an origin may not connect

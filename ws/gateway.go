@@ -50,10 +50,9 @@ func Websocket[T any](handler Handler[T], options ...Options) *Gateway {
 func (e *Endpoint) init(application application, options *Options) {
 	e.application, e.options, e.epoch = application, options, time.Now()
 	e.feed.room.L = &e.feed.mu
-	e.soon = later{after: time.Millisecond, then: e.flushFeed}
+	e.soon.after, e.soon.then = time.Millisecond, e.flushFeed
 	e.flushDue = func() { e.feed.due.Store(false); e.flushFeed() }
-	e.pace = later{after: pacePeriod, visit: (*conn).pacePassed, then: func() {}}
-	e.counters.slowDue = later{after: time.Second, then: func() { e.counters.reportSlow(e.options.Logger) }}
+	e.counters.slowDue.after, e.counters.slowDue.then = time.Second, func() { e.counters.reportSlow(e.options.Logger) }
 }
 
 // Endpoint returns the gateway's clients and how to reach them, the same that

@@ -2,69 +2,54 @@ package ws
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// later looks at some conns after a while, and again while they want it. It has
-// one timer for all.
+// later does something after a while, once however often it is asked for until
+// then.
 type later struct {
 	after time.Duration
-	visit func(*conn) (again bool)
-	then  func() // called behind all visits
-
-	mu    sync.Mutex
-	armed bool
-	timer *time.Timer
-	conns []*conn
-	spare []*conn
+	then  func()
+	armed atomic.Bool
 }
 
-// add puts a conn on the list. conn.mu is held.
-func (l *later) add(c *conn) {
-	l.mu.Lock()
-	l.conns = append(l.conns, c)
-	l.start()
-	l.mu.Unlock()
-}
-
-// arm sees to it that then is called.
 func (l *later) arm() {
-	l.mu.Lock()
-	l.start()
-	l.mu.Unlock()
-}
-
-func (l *later) start() {
-	switch {
-	case l.armed:
-	case l.timer == nil:
-		l.timer = time.AfterFunc(l.after, l.run)
-	default:
-		l.timer.Reset(l.after)
+	if !l.armed.Swap(true) {
+		time.AfterFunc(l.after, l.run)
 	}
-	l.armed = true
 }
 
 func (l *later) run() {
-	l.mu.Lock()
-	conns := l.conns
-	l.conns, l.spare = l.spare[:0], nil
-	l.armed = false
-	l.mu.Unlock()
-	kept := conns[:0]
-	for _, c := range conns {
-		if l.visit(c) {
-			kept = append(kept, c)
-		}
-	}
-	clear(conns[len(kept):])
-	l.mu.Lock()
-	if len(kept) > 0 {
-		l.conns = append(l.conns, kept...)
-		clear(kept)
-		l.start()
-	}
-	l.spare = conns
-	l.mu.Unlock()
+	l.armed.Store(false)
 	l.then()
+}
+
+// pacePeriod is how often one looks at clients that wait because of a rate.
+const pacePeriod = 20 * time.Millisecond
+
+// pace is the clients that wait because of a rate, looked at by one timer.
+type pace struct {
+	mu    sync.Mutex
+	conns []*conn
+}
+
+// add has a conn looked at. Its mutex is held.
+func (p *pace) add(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns = append(p.conns, c); len(p.conns) == 1 {
+		time.AfterFunc(pacePeriod, p.pass)
+	}
+}
+
+// pass looks at all. Who has to wait on adds itself again.
+func (p *pace) pass() {
+	p.mu.Lock()
+	conns := p.conns
+	p.conns = nil
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.pacePassed()
+	}
 }

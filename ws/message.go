@@ -64,9 +64,8 @@ func (m *Message) Read(p []byte) (int, error) {
 }
 
 // Bytes reads the rest of the message, all of it if nothing was read before.
-// The slice is valid until OnData returns, and cheapest to send back to its
-// client as it is; appending to it copies it. The error is a *CloseError if the
-// connection ends before.
+// The slice is valid until OnData returns; appending to it copies it. The error
+// is a *CloseError if the connection ends before.
 func (m *Message) Bytes() ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -12,9 +12,6 @@ import (
 // many frames as Options.MaxFramesPerSecond. What it has used comes back little
 // by little, so that who is over a rate gets on at that rate.
 
-// pacePeriod is how often one looks at clients that wait.
-const pacePeriod = 20 * time.Millisecond
-
 // refill gives a client back what it has earned in the second that ends now.
 // c.mu is held.
 func (c *conn) refill(now loop.Time) {
@@ -90,22 +87,21 @@ func (c *conn) unpause() {
 	}
 }
 
-// pacePassed ends the pause of a client that may send again. It reports whether
-// to look again.
-func (c *conn) pacePassed() (again bool) {
+// pacePassed ends the pause of a client that may send again.
+func (c *conn) pacePassed() {
 	c.mu.Lock()
-	frames, bytes := c.allowanceNow()
-	if frames > 0 && bytes > 0 {
+	if frames, bytes := c.allowanceNow(); frames > 0 && bytes > 0 {
 		c.unpause()
 	}
-	again = c.activity == paused
-	c.extra.pacing = again
+	c.extra.pacing = false
+	if c.activity == paused {
+		c.lookAtPace()
+	}
 	late := c.activity == handling
 	c.mu.Unlock()
 	if late {
 		c.readAhead()
 	}
-	return again
 }
 
 // waitWhilePaused pauses a handler that is reading a message.

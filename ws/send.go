@@ -41,6 +41,38 @@ func sendFrame[T string | []byte](c *conn, h frame.Header, payload T, direct []b
 	return nil
 }
 
+// directSize is from what size a payload is written from where it lies.
+const directSize = bufferSize
+
+// sendDirect sends a large frame without copying what the socket takes at once.
+// c.mu is held.
+func (c *conn) sendDirect(h frame.Header, payload []byte) error {
+	c.flushNow()
+	h.Length = int64(len(payload))
+	header := frame.AppendHeader(getBuffer(frame.MaxHeaderSize), h)
+	defer putBuffer(header)
+	var n int
+	var err error
+	if c.out == nil {
+		n, err = c.transport.TryWriteParts(header, payload)
+	}
+	if err != nil {
+		c.abandon(CodeAbnormal, "connection lost")
+		return ErrClosed
+	}
+	c.sentBytes(n)
+	switch {
+	case n == len(header)+len(payload):
+		return nil
+	case n == 0:
+		appendFrame(c.waiting(), h, payload)
+	default:
+		c.waiting().rest(header[min(n, len(header)):], payload[max(0, n-len(header)):])
+	}
+	c.flushNow()
+	return nil
+}
+
 // mayQueue returns when a message may be queued or, if it must not wait, says
 // whether it may now. c.mu is held.
 func (c *conn) mayQueue(wait bool) error {

@@ -43,11 +43,7 @@ func (t *turn) letHandle(m *content) error {
 		}
 	}
 	if how := t.conn.closing.Load(); how == nil || how.byPeer {
-		lent := t.lend(m.body)
 		t.conn.onData(m)
-		if lent {
-			t.conn.setLent(nil)
-		}
 	}
 	return nil
 }
