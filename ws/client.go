@@ -42,7 +42,7 @@ type Conn struct {
 	reading baton // taken by whoever reads from it, and touches these:
 
 	reader   *bufio.Reader
-	in       inbox
+	in       incoming
 	window   *deflate.Window // what the server's messages may refer to (RFC 7692 §7.1.1)
 	answered bool            // the server sent a close frame
 	ended    bool            // there is nothing more to read

@@ -35,7 +35,7 @@ type conn struct {
 	closing atomic.Pointer[closing] // since a close frame was sent or received, or the connection lost
 
 	mu        sync.Mutex // guards all below, and changes of closing
-	in        *inbox     // of who runs the conn, or what is incomplete
+	in        *reader    // of who runs the conn, or what is incomplete
 	out       *outbox    // what waits to be sent
 	extra     *extra     // what few conns need
 	delivered uint64     // how many of the endpoint's broadcasts are behind us
@@ -339,6 +339,18 @@ func (c *conn) end() {
 		in.release()
 	}
 	c.endpoint.ended(c, how, traffic)
+}
+
+// Over implements loop.Owner.
+func (c *conn) Over(*loop.Conn, error) {
+	if c.counted != nil {
+		defer c.counted.Over() // even if OnClose does not return
+	}
+	if c.transport == nil { // it never had a turn
+		c.endpoint.entering.Done()
+		return
+	}
+	c.end()
 }
 
 // closeError is why a message cannot be read on.

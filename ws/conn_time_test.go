@@ -122,11 +122,10 @@ func TestInfoTimes(t *testing.T) {
 		p := openTended(t, e)
 		began := time.Now()
 		receive := func(wire string) {
-			tn := turns.Get().(*turn)
-			defer tn.release()
-			tn.begin(&p.conn)
-			tn.received([]byte(wire))
-			tn.finish()
+			r := p.takeReader()
+			r.begin(&p.conn)
+			r.received([]byte(wire))
+			r.finish()
 		}
 		check := func(what string, want Info) {
 			t.Helper()

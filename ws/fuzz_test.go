@@ -104,9 +104,9 @@ func (f *fuzzer) feed(pieces [][]byte) fuzzed {
 	f.result, f.closed = fuzzed{}, 0
 	came := 0
 	p := openPipe(f.endpoint(), &pipe{pieces: pieces}, f.terms())
-	p.watch = func(t *turn, n int) {
-		if came += n; cap(t.in.gathered) > 64<<10+16*came {
-			f.Errorf("a buffer of %d bytes for %d", cap(t.in.gathered), came)
+	p.watch = func(r *reader, n int) {
+		if came += n; cap(r.in.gathered) > 64<<10+16*came {
+			f.Errorf("a buffer of %d bytes for %d", cap(r.in.gathered), came)
 		}
 	}
 	p.run()

@@ -142,10 +142,10 @@ func (e *Endpoint) takeOver(res *aerys.Response, o *arrival) error {
 
 // newConn returns a conn that has not had its first turn.
 func (e *Endpoint) newConn(o *arrival, early []byte) *conn {
-	in := inboxes.Get().(*inbox)
-	in.arrival = o
-	in.ahead.putBack(early)
-	return &conn{endpoint: e, in: in}
+	r := readers.Get().(*reader)
+	r.arrival = o
+	r.ahead.putBack(early)
+	return &conn{endpoint: e, in: r}
 }
 
 // stop is Gateway.Stop for an endpoint that runs.

@@ -13,9 +13,9 @@ func TestMemoryOfPartialMessage(t *testing.T) {
 				p.pieces = append(p.pieces, wire[n*size/pieces:(n+1)*size/pieces])
 			}
 			largest := 0
-			p.watch = func(t *turn, _ int) {
-				t.space() // for the next read
-				largest = max(largest, cap(t.in.gathered))
+			p.watch = func(r *reader, _ int) {
+				r.space() // for the next read
+				largest = max(largest, cap(r.in.gathered))
 			}
 			e := newEndpoint(&functions{
 				onData:  func(ClientID, *Message) { t.Error("OnData was called") },

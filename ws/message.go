@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 
+	"aerys/ws/frame"
 	"aerys/ws/internal/deflate"
 )
 
@@ -39,7 +40,7 @@ type Message struct {
 
 // content is what a Message reads. Nobody outside has it, so it is used again.
 type content struct {
-	turn   *turn
+	turn   *reader
 	body   []byte // what has arrived and was not read yet
 	binary bool
 	more   bool // the body is not all
@@ -127,7 +128,7 @@ func (m *content) rest() ([]byte, error) {
 		return m.inflateRest()
 	}
 	if m.more {
-		in := m.turn.in
+		in := &m.turn.in
 		if m.waited { // the message's beginning was read and is not wanted again
 			in.gathered = in.gathered[:0]
 			in.keep(m.body)
@@ -150,4 +151,99 @@ func (m *content) release() {
 		putBuffer(m.buffer)
 	}
 	*m = content{}
+}
+
+// incoming is the message under way, from its first frame to its last (RFC 6455
+// §5.4), and of it the frame under way.
+type incoming struct {
+	header    frame.Header // of the frame
+	remaining int64        // bytes of its payload that have not come yet
+
+	opcode     frame.Opcode // of the message, 0 when there is none
+	compressed bool         // RFC 7692 §6
+	skip       bool         // OnData does not want the rest
+	frames     int          // of the message so far
+	size       int64        // its payload so far, announced frames included
+	text       frame.UTF8
+	gathered   []byte // its payload, unmasked, as far as it is kept
+}
+
+// fragmented reports whether more frames of the message are to come.
+func (in *incoming) fragmented() bool { return in.opcode != 0 && !in.header.Fin }
+
+// complete reports whether the last byte of the message has come.
+func (in *incoming) complete() bool { return in.remaining == 0 && in.header.Fin }
+
+// endMessage forgets the message under way.
+func (in *incoming) endMessage() {
+	putBuffer(in.gathered)
+	*in = incoming{}
+}
+
+var (
+	errTextOnly      = &frame.ProtocolError{Code: CodeUnsupportedData, Reason: "Options.TextOnly: send text"}
+	errFrameSize     = &frame.ProtocolError{Code: CodeTooBig, Reason: "frame exceeds Options.MaxFrameSize"}
+	errMessageSize   = &frame.ProtocolError{Code: CodeTooBig, Reason: "message exceeds Options.MaxMessageSize"}
+	errMessageFrames = &frame.ProtocolError{Code: CodePolicyViolation, Reason: "message exceeds Options.MaxFramesPerMessage"}
+	errText          = &frame.ProtocolError{Code: CodeInvalidPayload, Reason: "text is not UTF-8 (RFC 6455 §8.1)"}
+)
+
+// beginFrame begins a data frame, unless the options forbid it.
+func (in *incoming) beginFrame(h frame.Header, options *Options) error {
+	switch {
+	case h.Length > options.MaxFrameSize:
+		return errFrameSize
+	case h.Length > options.MaxMessageSize-in.size:
+		return errMessageSize
+	case in.frames >= options.MaxFramesPerMessage:
+		return errMessageFrames
+	case h.Opcode == frame.Binary && options.TextOnly:
+		return errTextOnly
+	case h.Opcode != frame.Continuation:
+		in.opcode, in.compressed = h.Opcode, h.Rsv != 0
+	}
+	in.header, in.remaining = h, h.Length
+	in.size += h.Length
+	in.frames++
+	return nil
+}
+
+// take unmasks and checks the payload's next bytes.
+func (in *incoming) take(piece []byte) error {
+	frame.Mask(piece, in.header.Key, int(in.header.Length-in.remaining))
+	in.remaining -= int64(len(piece))
+	if in.opcode != frame.Text || in.compressed {
+		return nil
+	}
+	if !in.text.Valid(piece) || in.complete() && !in.text.Complete() {
+		return errText
+	}
+	return nil
+}
+
+// keep adds a piece to the message's gathered payload. The buffer, which holds a
+// power of two, grows with what arrives, not with what a header announces.
+func (in *incoming) keep(piece []byte) {
+	room := len(piece)
+	if in.remaining <= int64(len(in.gathered)+len(piece)) {
+		room += int(in.remaining)
+	}
+	in.gathered = append(growBuffer(in.gathered, room), piece...)
+}
+
+// makeRoom sees to it that a read into gathered is worth its while, and reports
+// whether it is. Only a client that is fast, of which one read brings all that it
+// can, is made room for: eight times as much as has come.
+func (in *incoming) makeRoom(least int, fast bool) bool {
+	free := cap(in.gathered) - len(in.gathered)
+	if free < least && fast {
+		in.gathered = growBuffer(in.gathered, int(min(in.remaining, 7*int64(len(in.gathered)))))
+	}
+	return free >= least || fast
+}
+
+// gather takes what was read into the room behind gathered.
+func (in *incoming) gather(p []byte) error {
+	in.gathered = in.gathered[:len(in.gathered)+len(p)]
+	return in.take(p)
 }

@@ -45,16 +45,16 @@ func (c *conn) allowanceNow() (frames, bytes int64) {
 
 // mustPause reports whether the client has used up a rate. One that is being
 // closed, or has left, may finish.
-func (t *turn) mustPause() bool {
-	c := t.conn
-	if t.frames > 0 && t.bytes > 0 || c.closing.Load() != nil {
+func (r *reader) mustPause() bool {
+	c := r.conn
+	if r.frames > 0 && r.bytes > 0 || c.closing.Load() != nil {
 		return false
 	}
 	c.mu.Lock()
-	t.account()
-	t.frames, t.bytes = c.allowanceNow()
+	r.account()
+	r.frames, r.bytes = c.allowanceNow()
 	c.mu.Unlock()
-	return t.frames <= 0 || t.bytes <= 0
+	return r.frames <= 0 || r.bytes <= 0
 }
 
 // pause notes that reading stops until more is allowed. c.mu is held.

@@ -3,6 +3,7 @@ package ws
 import (
 	"math"
 
+	"aerys/internal/loop"
 	"aerys/ws/frame"
 )
 
@@ -128,7 +129,7 @@ func (c *conn) afterAppend() {
 	case !c.gathering || c.out.size >= bufferSize:
 		c.flushNow()
 	default:
-		c.lookSoon()
+		c.transport.Soon()
 	}
 }
 
@@ -310,4 +311,13 @@ func (c *conn) waitForRoom() error {
 		}
 	}
 	return nil
+}
+
+// Writable implements loop.Owner.
+func (c *conn) Writable(*loop.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gathering = false // a handler that takes long does not hold this back
+	c.flush()
+	c.finish()
 }

@@ -40,13 +40,12 @@ func TestMuchIsAwaited(t *testing.T) {
 		messages++
 	}}, Options{AutoFrameSize: size})
 	p := openPipe(e, &pipe{stays: true}, 0)
-	turn := turns.New().(*turn)
-	turn.resize(largeBufferSize)
 	send := func(what string, wire []byte, much bool) {
-		p.pieces, turn.filled = [][]byte{wire}, true
-		turn.begin(&p.conn)
-		err := turn.readAll()
-		if turn.finish(); err != loop.ErrAgain || p.awaited >= many != much {
+		r := p.takeReader()
+		p.pieces, r.filled = [][]byte{wire}, true
+		r.begin(&p.conn)
+		err := r.readAll()
+		if r.finish(); err != loop.ErrAgain || p.awaited >= many != much {
 			t.Errorf("%s: %d bytes are awaited, %v", what, p.awaited, err)
 		}
 	}

@@ -138,7 +138,7 @@ func (c *conn) beat(now loop.Time) {
 		alive = max(alive, c.extra.moved)
 	}
 	due := (now - alive) / period // pings since then
-	if due <= loop.Time(c.unanswered) || !c.listens() || c.closing.Load() != nil {
+	if due <= loop.Time(c.unanswered) || c.activity != listening && c.activity != ahead || c.closing.Load() != nil {
 		return // nobody would see the pong
 	}
 	if int(c.unanswered) >= e.options.QueuedPingLimit {
@@ -150,13 +150,12 @@ func (c *conn) beat(now loop.Time) {
 }
 
 // pong answers a ping, the latest if others wait to be answered (RFC 6455 §5.5.3).
-func (c *conn) pong(payload []byte) error {
+func (c *conn) pong(payload []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing.Load() == nil {
 		c.sendControl(frame.Pong, payload)
 	}
-	return nil
 }
 
 // ponged learns from the answer to a ping of ours how long it took. That a frame

@@ -13,11 +13,10 @@ import (
 
 // receive is a read that brings this.
 func (p *tap) receive(wire string) {
-	t := turns.Get().(*turn)
-	defer t.release()
-	t.begin(&p.conn)
-	t.received([]byte(wire))
-	t.finish()
+	r := p.takeReader()
+	r.begin(&p.conn)
+	r.received([]byte(wire))
+	r.finish()
 }
 
 // pings returns how many pings were sent, and nothing but pings, since the last call.

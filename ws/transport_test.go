@@ -19,14 +19,14 @@ type pipe struct {
 	stays   bool     // nothing more comes, but not the end
 	awaited int      // how many bytes
 	written []byte
-	writes  int              // how many there were
-	apart   int              // of them, headers that came apart from their payload
-	takes   int              // bytes, at most, the next of them, if not 0
-	mute    bool             // what is written is not kept
-	holds   int              // what Held returns
-	shut    bool             // nothing more may be written
-	resumed atomic.Int32     // how often
-	watch   func(*turn, int) // called after each read
+	writes  int                // how many there were
+	apart   int                // of them, headers that came apart from their payload
+	takes   int                // bytes, at most, the next of them, if not 0
+	mute    bool               // what is written is not kept
+	holds   int                // what Held returns
+	shut    bool               // nothing more may be written
+	resumed atomic.Int32       // how often
+	watch   func(*reader, int) // called after each read
 
 	made  sync.Once
 	clock *loop.Loop // which carries nothing
@@ -110,22 +110,21 @@ func openPipe(e *Endpoint, p *pipe, terms deflate.Terms) *pipe {
 
 // run is what an engine does: it reads until nothing comes.
 func (p *pipe) run() {
-	t := turns.Get().(*turn)
-	defer t.release()
 	for err := error(nil); err == nil; {
-		t.begin(&p.conn)
-		if err = ignorePause(t.catchUp()); err == nil && !t.mustPause() {
-			space := t.space()
+		r := p.takeReader()
+		r.begin(&p.conn)
+		if err = ignorePause(r.catchUp()); err == nil && !r.mustPause() {
+			space := r.space()
 			var n int
 			if n, err = p.TryRead(space); err == nil {
-				err = ignorePause(t.received(space[:n]))
+				err = ignorePause(r.received(space[:n]))
 			}
 			if p.watch != nil {
-				p.watch(t, n)
+				p.watch(r, n)
 			}
 		}
-		paused := t.mustPause()
-		t.finish()
+		paused := r.mustPause()
+		r.finish()
 		if paused {
 			p.mu.Lock()
 			p.pause()
