@@ -1,119 +1,19 @@
 package ws
 
 import (
-	"math"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
+
+	"aerys/ws/frame"
 )
 
-// inflates reports whether messages of any size may be sent to c compressed.
-func (c *conn) inflates() bool { return c.deflate.Fits(math.MaxInt) }
-
-// deliver sends c what it has not had of a batch.
-func (c *conn) deliver(b *batch) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.delivered >= b.last() || c.closing.Load() != nil {
-		return
-	}
-	if !c.keepsUp() {
-		return
-	}
-	c.take(b)
-	if c.out != nil {
-		c.afterAppend()
-	}
-}
-
-// catchUp queues for c what was published before and has not reached it, so
-// that what is sent next stays behind it. It reports whether c may be sent more.
-// c.mu is held.
-func (c *conn) catchUp() bool {
-	f := &c.endpoint.feed
-	if c.delivered == f.count.Load() {
-		return c.closing.Load() == nil
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, b := range f.since(c.delivered) {
-		if b.to.has(c) {
-			if !c.keepsUp() {
-				return false
-			}
-			c.take(b)
-		}
-	}
-	c.delivered = f.count.Load()
-	return c.closing.Load() == nil
-}
-
-// catchUpNow is catchUp when nothing is to follow. c.mu is held.
-func (c *conn) catchUpNow() {
-	if c.catchUp() && c.out != nil {
-		c.afterAppend()
-	}
-}
-
-// take queues or sends the messages of a batch that c has not had. c.mu is held.
-func (c *conn) take(b *batch) {
-	f := &b.plain
-	if b.deflated.ends != nil && c.inflates() {
-		f = &b.deflated
-	}
-	had, last := max(c.delivered, b.first), b.last()
-	c.delivered = last
-	if b.without != nil {
-		for _, number := range b.excluded(c.id, had) {
-			c.takeRun(b, f, had, number-1)
-			had = number
-		}
-	}
-	c.takeRun(b, f, had, last)
-}
-
-// takeRun queues or sends the messages behind one number, up to another. Short
-// ones, behind which there are more, are copied together: a write for each would
-// cost more. c.mu is held.
-func (c *conn) takeRun(b *batch, f *frames, from, to uint64) {
-	if from == to {
-		return
-	}
-	bytes, messages := b.run(f, from, to), int(to-from)
-	c.sentData(messages)
-	switch {
-	case !b.sealed, to < b.last() && len(bytes) < bufferSize && c.behind().size < bufferSize:
-		c.behind().copy(bytes, messages)
-	case c.out == nil && c.streaming() == nil && !c.gathering:
-		c.sendShared(bytes, messages)
-	default:
-		c.behind().share(bytes, messages, 0)
-	}
-}
-
-// sendShared sends frames that others are sent too straight from where they
-// are. c.mu is held and nothing waits.
-func (c *conn) sendShared(bytes []byte, messages int) {
-	n, err := c.transport.TryWrite(bytes)
-	if err != nil {
-		c.abandon(CodeAbnormal, "connection lost")
-		return
-	}
-	c.sentBytes(n)
-	if n < len(bytes) {
-		c.waiting().share(bytes, messages, n)
-	}
-}
-
 // everyone is the audience of a broadcast.
-type everyone struct{ table *table }
+type everyone struct{ table *table[conn] }
 
-func (a everyone) has(*conn) bool             { return true }
-func (a everyone) inflates() bool             { return a.table.inflating.Load() > 0 }
-func (a everyone) same(other audience) bool   { return a == other }
-func (a everyone) size() int                  { return 0 }
-func (a everyone) each(deliver func(c *conn)) { a.table.spread(deliver) }
+func (a everyone) has(*conn) bool                 { return true }
+func (a everyone) inflates() bool                 { return a.table.inflating.Load() > 0 }
+func (a everyone) same(other audience[conn]) bool { return a == other }
+func (a everyone) size() int                      { return 0 }
+func (a everyone) each(deliver func(c *conn))     { a.table.spread(deliver) }
 
 // some is the audience of a multicast.
 type some struct {
@@ -121,8 +21,8 @@ type some struct {
 	members map[*conn]bool // the same, once has was asked
 }
 
-func (a *some) same(audience) bool { return false }
-func (a *some) size() int          { return memberSize * len(a.conns) }
+func (a *some) same(audience[conn]) bool { return false }
+func (a *some) size() int                { return memberSize * len(a.conns) }
 
 func (a *some) has(c *conn) bool {
 	if a.members == nil {
@@ -139,34 +39,108 @@ func (a *some) inflates() bool {
 }
 
 func (a *some) each(deliver func(*conn)) {
-	blocks := (len(a.conns) + blockSize - 1) / blockSize
-	spread(blocks, func(i int) {
+	spread((len(a.conns)+blockSize-1)/blockSize, func(i int) {
 		for _, c := range a.conns[i*blockSize : min(len(a.conns), (i+1)*blockSize)] {
 			deliver(c)
 		}
 	})
 }
 
-// spread calls work for 0 to n-1, on all processors when there is much to do.
-func spread(n int, work func(int)) {
-	helpers := min(n, runtime.GOMAXPROCS(0)) - 1
-	if helpers <= 0 {
-		for i := range n {
-			work(i)
+// members is the audience of the clients named, each once.
+func (e *Endpoint) members(ids []ClientID) *some {
+	to := &some{conns: make([]*conn, 0, len(ids))}
+	for _, id := range ids {
+		if c := e.find(id); c != nil {
+			to.conns = append(to.conns, c)
 		}
+	}
+	return to
+}
+
+// publish adds one message for an audience and delivers it, or leaves that to
+// others: to who is in the middle of a turn, for the messages of turns are to
+// leave together, or to who delivers already. It is who publishes that compresses
+// it, which holds up nobody else.
+func publish[T string | []byte](e *Endpoint, to audience[conn], opcode frame.Opcode, payload T, except []ClientID) {
+	var small []byte
+	if to.inflates() {
+		if small = deflated(payload, e.options); small != nil {
+			defer putBuffer(small)
+		}
+	}
+	f := &e.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.size > feedLimit {
+		e.deliverLater()
+		f.room.Wait()
+	}
+	b := f.batchFor(to, frame.MaxHeaderSize+len(payload))
+	f.size -= b.size
+	addMessage(b, opcode, payload, small, except)
+	f.size += b.size
+	f.page.fill(b.plain.bytes)
+	f.count.Add(1)
+	switch {
+	case f.delivering:
+	case e.busy.Load() > 0, f.due.Load():
+		f.waiting.Store(true)
+		e.soon.arm()
+	case len(f.batches) == 1:
+		f.delivering = true
+		e.deliverOldest()
+		f.delivering = false
+		fallthrough
+	default:
+		e.deliverLater()
+	}
+}
+
+// flushFeed sees to it that what was published is delivered.
+func (e *Endpoint) flushFeed() {
+	f := &e.feed
+	if !f.waiting.Load() {
 		return
 	}
-	var next atomic.Int64
-	share := func() {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			work(i)
-		}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e.deliverLater()
+}
+
+// deliverLater starts a goroutine that delivers, unless one does: who has something
+// else to do cannot, for there may be more and more. feed.mu is held.
+func (e *Endpoint) deliverLater() {
+	f := &e.feed
+	f.waiting.Store(false)
+	if !f.delivering && len(f.batches) > 0 {
+		f.delivering = true
+		go e.deliverFeed()
 	}
-	var group sync.WaitGroup
-	group.Add(helpers)
-	for range helpers {
-		go func() { defer group.Done(); share() }()
+}
+
+// deliverFeed delivers what was published, and what is published meanwhile.
+func (e *Endpoint) deliverFeed() {
+	f := &e.feed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.batches) > 0 {
+		e.deliverOldest()
 	}
-	share()
-	group.Wait()
+	f.delivering = false
+}
+
+// deliverOldest delivers a batch. feed.mu is held, but not meanwhile.
+func (e *Endpoint) deliverOldest() {
+	f := &e.feed
+	b := f.batches[0]
+	b.sealed = true
+	f.mu.Unlock()
+	b.to.each(func(c *conn) { c.deliver(b) })
+	f.mu.Lock()
+	f.batches[0] = nil
+	if f.batches = f.batches[1:]; len(f.batches) == 0 {
+		f.batches = nil
+	}
+	f.size -= b.size
+	f.room.Broadcast()
 }

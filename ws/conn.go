@@ -3,14 +3,20 @@ package ws
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"aerys"
 	"aerys/internal/loop"
-	"aerys/ws/frame"
 	"aerys/ws/internal/deflate"
 )
+
+// This file is what an endpoint and its connections hold. How a connection reads,
+// handles, sends and closes is in the files of these names.
 
 // Errors of Endpoint's methods.
 var (
@@ -23,6 +29,37 @@ var (
 	// ErrInvalidText says that text to be sent is not UTF-8 (RFC 6455 §5.6).
 	ErrInvalidText = errors.New("ws: text is not valid UTF-8: send it as binary")
 )
+
+// Endpoint is all clients of one Gateway, and how to reach them. Its methods
+// may be called from any goroutine at any time.
+type Endpoint struct {
+	application application
+	options     *Options
+	epoch       time.Time    // what pings carry counts from here
+	busy        atomic.Int32 // goroutines in the middle of turns
+	table       table[conn]
+	feed        feed[conn]
+	soon        later  // what handlers published
+	flushDue    func() // flushFeed at the end of a round, bound once
+	pace        pace   // clients that have to wait because of a rate
+	topics      topics[conn]
+	counters    counters
+	foreign     occasion       // an origin may not connect
+	misled      occasion       // OnHandshake chose a subprotocol that nobody offered
+	stranded    occasion       // a connection cannot be taken over
+	paced       occasion       // clients that are over a rate
+	entering    sync.WaitGroup // handshakes that are accepted, but no clients yet
+}
+
+// application is a Handler whose type parameter is out of sight.
+type application interface {
+	start(*Endpoint) error
+	// handshake asks OnHandshake, and returns what calls OnOpen.
+	handshake(*aerys.Request, *aerys.Response) opener
+	data(ClientID, *Message)
+	closed(ClientID, Code, string)
+	stop()
+}
 
 // conn is one client's connection: the rules of RFC 6455, and nothing of how
 // bytes move. There may be a million of them: it is kept small, and what is
@@ -76,39 +113,26 @@ const (
 
 // extra is what few conns need.
 type extra struct {
-	stream *Writer         // of a message that is being sent piece by piece
-	topics []subscription  // what it is subscribed to
-	window *deflate.Window // what the client's messages may refer to (RFC 7692 §7.1.1)
-	wake   chan struct{}   // for a handler that waits for bytes, or while it is paused
-	value  any             // that the application set
-	origin *provenance     // of the few whose handshake was not as usual
-	moved  loop.Time       // when a queue last got on
-	held   uint32          // what the kernel held at the last tick, if that was looked at
-	warned bool            // the log knows that it was over a rate
-	pacing bool            // on the list of those that are paused
+	stream *stream             // of a message that is being sent piece by piece
+	topics subscriptions[conn] // what it is subscribed to
+	window *deflate.Window     // what the client's messages may refer to (RFC 7692 §7.1.1)
+	wake   chan struct{}       // closed when the pause of a handler that reads ends
+	value  any                 // that the application set
+	origin *provenance         // of the few whose handshake was not as usual
+	moved  loop.Time           // when a queue last got on
+	held   uint32              // what the kernel held at the last tick, if that was looked at
+	warned bool                // the log knows that it was over a rate
+	pacing bool                // on the list of those that are paused
 	ctx    context.Context
 	cancel context.CancelCauseFunc // of ctx
 
 	carried tally // the upper halves of conn.tally
 }
 
-// waker returns what wakes a handler that waits for bytes. c.mu is held.
-func (c *conn) waker() chan struct{} {
-	if c.extras().wake == nil {
-		c.extra.wake = make(chan struct{}, 1)
-	}
-	return c.extra.wake
-}
-
-// wakeHandler wakes a handler that waits, or is about to. c.mu is held, or
-// c.extra.wake known to be there.
-func (c *conn) wakeHandler() {
-	if c.extra != nil {
-		select {
-		case c.extra.wake <- struct{}{}:
-		default: // nil, or it is to wake anyway
-		}
-	}
+// stream is a message that is being sent piece by piece, by a Writer.
+type stream struct {
+	later *outbox       // broadcasts that came meanwhile
+	again chan struct{} // closed each second and at the end, for others who want to send
 }
 
 // extras returns c.extra, made when there is none. c.mu is held.
@@ -119,244 +143,216 @@ func (c *conn) extras() *extra {
 	return c.extra
 }
 
-// streaming returns the Writer that is open, if any. c.mu is held.
-func (c *conn) streaming() *Writer {
+// streaming returns the message that a Writer is sending, if any. c.mu is held.
+func (c *conn) streaming() *stream {
 	if c.extra == nil {
 		return nil
 	}
 	return c.extra.stream
 }
 
-// closing is what is known about the end of a connection. What does not change
-// may be read by anyone, the rest under conn.mu.
-type closing struct {
-	code   Code
-	reason string
-	at     time.Time
-	ours   bool // Endpoint.Close or Gateway.Stop began it
-	slow   bool // the client took nothing for Options.WriteTimeout
-	hurry  bool // it was given up: Options.ClosePeriod has begun whatever waits
-	byPeer bool // what the client sent before is still dealt with
-
-	received bool      // the client's close frame
-	final    bool      // nothing follows: end the sending direction, discard what comes
-	unsaid   bool      // no close frame was sent
-	dropped  bool      // the connection is lost, or was given up
-	since    loop.Time // when Options.ClosePeriod began, or 0
+// wakeSenders has those who wait for the end of the message look again. conn.mu
+// is held. It does nothing for nil.
+func (s *stream) wakeSenders() {
+	if s != nil && s.again != nil {
+		close(s.again)
+		s.again = nil
+	}
 }
 
-// begin makes how known as what is known about the end. c.mu is held.
-func (c *conn) begin(how *closing) {
-	c.closing.Store(how)
-	if c.extra != nil && c.extra.cancel != nil {
-		c.extra.cancel(&CloseError{how.code, how.reason})
+// find returns the client with this id, or nil.
+func (e *Endpoint) find(id ClientID) *conn {
+	if slot := e.table.slot(uint32(id) - 1); slot != nil {
+		if c := slot.Load(); c != nil && c.id == id {
+			return c
+		}
 	}
-	if c.out != nil {
-		c.out.wakeSenders()
-	}
-	c.streaming().cut()
-	c.unpause()
-}
-
-// sendError is why nothing can be sent any more.
-func (how *closing) sendError() error {
-	if how.slow {
-		return ErrSlowClient
-	}
-	return ErrClosed
-}
-
-// close starts the closing handshake (RFC 6455 §7.1.2).
-func (c *conn) close(code Code, reason string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing.Load() != nil {
-		return ErrClosed
-	}
-	if !c.catchUp() {
-		return ErrClosed
-	}
-	c.sayClose(code, reason, &closing{ours: true})
 	return nil
 }
 
-// fail closes a client that broke a rule (RFC 6455 §7.1.7): what it still
-// sends is of no interest.
-func (c *conn) fail(code Code, reason string) {
+// opened makes a conn known and sends its 101: in this order, so that a client
+// that has its 101 gets whatever is broadcast from then on.
+func (e *Endpoint) opened(c *conn, o *arrival) {
+	c.subprotocol, c.deflate = uint8(slices.Index(e.options.Subprotocols, o.subprotocol)+1), o.deflate
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if how := c.closing.Load(); how != nil {
-		c.finalize(how)
-		return
+	c.opened = c.now()
+	c.lastRead = c.opened
+	if mark := o.mark(); mark != nil || c.subprotocol == 0 && o.subprotocol != "" {
+		c.extras().origin = &provenance{mark, o.subprotocol}
 	}
-	c.endpoint.counters.failed(code)
-	c.sayClose(code, reason, &closing{final: true})
-}
-
-// peerClosed answers the client's close frame, or completes our own
-// (RFC 6455 §5.5.1).
-func (c *conn) peerClosed(code Code, reason string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if how := c.closing.Load(); how != nil {
-		if how.received = true; how.unsaid { // it has hung up, we saw that first
-			how.unsaid = false
-			c.queueClose(frame.AppendClose(nil, code, ""))
-		}
-		c.finalize(how)
-		return
-	}
-	if c.catchUp() {
-		c.sayClose(code, reason, &closing{received: true, final: true, byPeer: true})
-	}
-}
-
-// hangsUp notes that the client has ended its direction, or is about to behind what
-// it has sent: if no close frame came before, nobody should go on sending to it.
-// c.mu is held.
-func (c *conn) hangsUp() {
-	if c.closing.Load() == nil {
-		c.begin(&closing{code: CodeAbnormal, reason: "connection lost", at: time.Now(), byPeer: true, unsaid: true})
-	}
-}
-
-// hungUp notes that all that the client has sent was read. c.mu is held.
-func (c *conn) hungUp() {
-	c.hangsUp()
-	c.finalize(c.closing.Load())
-}
-
-// sayClose queues a close frame as the last. c.mu is held.
-func (c *conn) sayClose(code Code, reason string, how *closing) {
-	how.code, how.reason, how.at = code, reason, time.Now()
-	if how.received {
-		reason = "" // the code alone is echoed
-	}
-	payload := frame.AppendClose(nil, code, reason)
-	c.begin(how)
-	c.queueClose(payload)
-}
-
-func (c *conn) queueClose(payload []byte) {
-	appendFrame(c.waiting(), frame.Header{Fin: true, Opcode: frame.Close}, payload)
-	c.count(framesSent, 1)
-	c.afterAppend()
-}
-
-// giveUp closes a client that does not read. What waits is dropped: the close
-// frame comes behind the frame on its way, if that is taken in time. c.mu is held.
-func (c *conn) giveUp(reason string, how *closing) {
-	c.endpoint.counters.tooSlow(reason)
-	if c.out != nil {
-		c.out.cut()
-	}
-	how.final, how.hurry = true, true
-	c.startClock(how)
-	c.sayClose(CodePolicyViolation, reason, how)
-}
-
-// finalize ends the sending direction once all is sent. c.mu is held.
-func (c *conn) finalize(how *closing) {
-	if how.final {
-		return
-	}
-	how.final = true
-	if c.out == nil {
-		c.endSending()
-	}
-}
-
-// endSending ends the sending direction, and leaves the connection to be closed
-// when the client's end has come: bytes of it that nobody reads would reset the
-// connection, and the close frame on its way with it (RFC 6455 §7.1.1). c.mu is
-// held.
-func (c *conn) endSending() {
-	if c.transport.CloseWrite() == errors.ErrUnsupported {
-		c.transport.Interrupt()
-	}
-	c.finish()
-}
-
-// finish has a connection closed that is drained, when nothing waits to be sent.
-// c.mu is held.
-func (c *conn) finish() {
-	if c.drained && c.out == nil {
-		c.transport.Resume()
-	}
-}
-
-// abandon ends a connection whose client cannot be told. c.mu is held.
-func (c *conn) abandon(code Code, reason string) {
-	if c.closing.Load() == nil {
-		c.begin(&closing{code: code, reason: reason, at: time.Now()})
-		c.endpoint.counters.failed(code)
-	}
-	how := c.lost()
-	how.final = true
-	if c.out != nil {
-		c.out.wakeSenders()
-	}
-	c.discard()
-	c.transport.Interrupt()
-	c.finish()
-}
-
-// lost notes that the connection is no more. A closing handshake of ours whose
-// close frame has not left was in vain, and so was what was sent before it
-// (RFC 6455 §7.1.5); likewise if the kernel has more than that left. c.mu is held.
-func (c *conn) lost() *closing {
-	how := c.closing.Load()
-	switch {
-	case how == nil:
-		how = &closing{code: CodeAbnormal, reason: "connection lost", at: time.Now()}
-		c.begin(how)
-	case how.ours && !how.dropped && (c.out != nil || !how.received && c.transport.Held() > bufferSize):
-		in := *how
-		in.code, in.reason = CodeAbnormal, "connection lost before all was sent: closing with "+how.code.String()
-		how = &in
-		c.closing.Store(how)
-	}
-	how.dropped = true
-	return how
-}
-
-// end is called once, by the goroutine that ran the conn, when nothing more
-// will come. The socket is closed after it.
-func (c *conn) end() {
-	c.mu.Lock()
-	how := c.lost()
-	c.activity = ended
-	c.discard()
-	if c.out != nil {
-		c.out.wakeSenders()
-	}
-	traffic := c.traffic()
-	in := c.in
-	c.in = nil
+	c.delivered = e.feed.count.Load()
+	e.table.add(c, &c.id, c.inflates())
+	c.greet(o.greeting)
 	c.mu.Unlock()
-	c.endpoint.unsubscribeAll(c)
-	if in != nil {
-		in.release()
+	e.counters.accepted.Add(1)
+	if o.tooLate() { // the server was shut down meanwhile
+		c.close(CodeGoingAway, "server stops")
 	}
-	c.endpoint.ended(c, how, traffic)
+	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: opened", slog.Uint64("client", uint64(c.id)))
 }
 
-// Over implements loop.Owner.
-func (c *conn) Over(*loop.Conn, error) {
-	if c.counted != nil {
-		defer c.counted.Over() // even if OnClose does not return
+// now is the time of the loop that carries the connection.
+func (c *conn) now() loop.Time { return c.transport.Loop().Now() }
+
+// at returns when that was, and the zero time for never.
+func (c *conn) at(t loop.Time) time.Time {
+	if t == 0 {
+		return time.Time{}
 	}
-	if c.transport == nil { // it never had a turn
-		c.endpoint.entering.Done()
+	return c.transport.Loop().At(t)
+}
+
+// passed reports whether more time has passed than that since a client's clock
+// showed since.
+func passed(since, now loop.Time, period time.Duration) bool {
+	return time.Duration(now-since)*time.Second > period
+}
+
+// count adds to a count. c.mu is held.
+func (c *conn) count(what int, n uint64) {
+	sum := uint64(c.tally[what]) + n
+	c.tally[what] = uint32(sum)
+	if carry := uint32(sum >> 32); carry > 0 {
+		c.extras().carried[what] += carry
+	}
+}
+
+// traffic is what was counted. c.mu is held.
+func (c *conn) traffic() Traffic {
+	var whole [counts]uint64
+	for what, low := range c.tally {
+		whole[what] = uint64(low)
+		if c.extra != nil {
+			whole[what] |= uint64(c.extra.carried[what]) << 32
+		}
+	}
+	return Traffic{
+		whole[bytesRead], whole[framesRead], whole[messagesRead],
+		whole[bytesSent], whole[framesSent], whole[messagesSent],
+	}
+}
+
+// A client may read as many bytes as Options.MaxBytesPerMinute at once, and as
+// many frames as Options.MaxFramesPerSecond. What it has used comes back little
+// by little, so that who is over a rate gets on at that rate.
+
+// refill gives a client back what it has earned in the second that ends now.
+// c.mu is held.
+func (c *conn) refill(now loop.Time) {
+	options, second := c.endpoint.options, int64(now%60)
+	frames, minute := min(int64(options.MaxFramesPerSecond), math.MaxUint32), min(options.MaxBytesPerMinute, math.MaxUint32)
+	bytes := (second+1)*minute/60 - second*minute/60
+	c.framesMark += min(uint32(frames), c.tally[framesRead]-c.framesMark)
+	c.bytesMark += min(uint32(bytes), c.tally[bytesRead]-c.bytesMark)
+}
+
+// allowance is how many frames and bytes may be read before the client has to
+// pause, as of the last tick. c.mu is held.
+func (c *conn) allowance() (frames, bytes int64) {
+	options := c.endpoint.options
+	return int64(options.MaxFramesPerSecond) - int64(c.tally[framesRead]-c.framesMark),
+		options.MaxBytesPerMinute - int64(c.tally[bytesRead]-c.bytesMark)
+}
+
+// allowanceNow is allowance as of now, with what was earned since the last tick.
+// c.mu is held.
+func (c *conn) allowanceNow() (frames, bytes int64) {
+	options, carrier := c.endpoint.options, c.transport.Loop()
+	since := min(time.Since(carrier.At(carrier.Now())), 2*time.Second) // which is what a tick may be late
+	back := func(rest, limit int64, period time.Duration) int64 {
+		return rest + min(min(limit, math.MaxUint32)*int64(since)/int64(period), limit-rest)
+	}
+	frames, bytes = c.allowance()
+	return back(frames, int64(options.MaxFramesPerSecond), time.Second),
+		back(bytes, options.MaxBytesPerMinute, time.Minute)
+}
+
+// pause notes that reading stops until more is allowed. c.mu is held.
+func (c *conn) pause() {
+	if c.closing.Load() != nil {
 		return
 	}
-	c.end()
+	c.activity = paused
+	c.lookAtPace()
+	if !c.extra.warned {
+		c.extra.warned = true
+		c.warn()
+	}
 }
 
-// closeError is why a message cannot be read on.
-func (c *conn) closeError() error {
-	if how := c.closing.Load(); how != nil {
-		return &CloseError{how.code, how.reason}
+// unpause ends a pause. c.mu is held.
+func (c *conn) unpause() {
+	if c.activity != paused {
+		return
 	}
-	return &CloseError{CodeAbnormal, "connection lost"}
+	c.activity = listening
+	if c.extra.wake != nil {
+		close(c.extra.wake)
+		c.extra.wake = nil
+	}
+	c.transport.Resume()
+}
+
+// lookAtPace sees to it that pacePassed is called. c.mu is held.
+func (c *conn) lookAtPace() {
+	if !c.extras().pacing {
+		c.extra.pacing = true
+		c.endpoint.pace.add(c)
+	}
+}
+
+// warn tells the log that a client is over a rate. c.mu is held.
+func (c *conn) warn() {
+	option := "MaxFramesPerSecond"
+	if frames, _ := c.allowanceNow(); frames > 0 {
+		option = "MaxBytesPerMinute"
+	}
+	c.endpoint.paced.log(c.endpoint.options.Logger, slog.LevelWarn,
+		"ws: a client sends more than Options."+option+" allows, and is read from no faster", slog.Uint64("client", uint64(c.id)))
+}
+
+// pacePeriod is how often one looks at clients that wait because of a rate.
+const pacePeriod = 20 * time.Millisecond
+
+// pace is the clients that wait because of a rate, looked at by one timer.
+type pace struct {
+	mu    sync.Mutex
+	conns []*conn
+}
+
+// add has a conn looked at. Its mutex is held.
+func (p *pace) add(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns = append(p.conns, c); len(p.conns) == 1 {
+		time.AfterFunc(pacePeriod, p.pass)
+	}
+}
+
+// pass looks at all. Who has to wait on adds itself again.
+func (p *pace) pass() {
+	p.mu.Lock()
+	conns := p.conns
+	p.conns = nil
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.pacePassed()
+	}
+}
+
+// pacePassed ends the pause of a client that may send again.
+func (c *conn) pacePassed() {
+	c.mu.Lock()
+	if frames, bytes := c.allowanceNow(); frames > 0 && bytes > 0 {
+		c.unpause()
+	}
+	c.extra.pacing = false
+	if c.activity == paused {
+		c.lookAtPace()
+	}
+	late := c.activity == handling
+	c.mu.Unlock()
+	if late {
+		c.readAhead()
+	}
 }

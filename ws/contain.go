@@ -1,19 +1,13 @@
 package ws
 
 import (
-	"errors"
-	"log/slog"
 	"net/http"
-	"runtime/debug"
 
 	"aerys"
 )
 
 // This file keeps what goes wrong in a handler where it is. A call of
 // runtime.Goexit, as t.Fatal makes it in a test, counts as a panic.
-
-// errGoexit is what a handler panicked with that ended its goroutine.
-var errGoexit = errors.New("runtime.Goexit was called")
 
 // contain calls a method of the handler that is of no one client, and returns
 // what it panicked with, or nil. It has a goroutine of its own to end.
@@ -32,27 +26,6 @@ func (e *Endpoint) contain(method string, call func()) (failure any) {
 	}()
 	<-done
 	return failure
-}
-
-// failed logs what a method of the handler panicked with, and returns it: where
-// it did not panic, and yet did not return, errGoexit.
-func (e *Endpoint) failed(method string, failure any, of ...any) any {
-	if failure == nil {
-		failure = errGoexit
-	}
-	e.options.Logger.Error("ws: panic in "+method, append([]any{slog.Any("panic", failure), slog.String("stack", string(debug.Stack()))}, of...)...)
-	return failure
-}
-
-// recovered is deferred by who calls a method of the handler for one client. It
-// logs a panic and closes the client with 1011.
-func (c *conn) recovered(method string, returned *bool) {
-	if *returned {
-		return
-	}
-	c.endpoint.failed(method, recover(), slog.Uint64("client", uint64(c.id)))
-	c.deaf = true
-	c.fail(CodeInternalError, "the server failed")
 }
 
 // handshake calls OnHandshake. A panic of it is for the host to answer, as that

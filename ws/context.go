@@ -7,7 +7,7 @@ import "context"
 // is read ahead, up to Options.MaxReadAhead. The cause (context.Cause) is a
 // *CloseError, or ErrClosed if there is no such client.
 func (e *Endpoint) Context(id ClientID) context.Context {
-	if c := e.table.find(id); c != nil {
+	if c := e.find(id); c != nil {
 		return c.context()
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())

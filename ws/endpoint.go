@@ -1,38 +1,12 @@
 package ws
 
 import (
-	"context"
 	"iter"
-	"log/slog"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"aerys/ws/frame"
 )
-
-// Endpoint is all clients of one Gateway, and how to reach them. Its methods
-// may be called from any goroutine at any time.
-type Endpoint struct {
-	application application
-	options     *Options
-	epoch       time.Time    // what pings carry counts from here
-	busy        atomic.Int32 // goroutines in the middle of turns
-	table       table
-	feed        feed
-	soon        later  // what handlers published
-	flushDue    func() // flushFeed at the end of a round, bound once
-	pace        pace   // clients that have to wait because of a rate
-	topics      topics
-	counters    counters
-	foreign     occasion       // an origin may not connect
-	misled      occasion       // OnHandshake chose a subprotocol that nobody offered
-	stranded    occasion       // a connection cannot be taken over
-	paced       occasion       // clients that are over a rate
-	entering    sync.WaitGroup // handshakes that are accepted, but no clients yet
-}
 
 // Info is what is known about a client. Times are in steps of a second, and
 // zero for what has not happened.
@@ -103,7 +77,7 @@ func (e *Endpoint) TrySendBinary(data []byte, id ClientID) error {
 }
 
 func sendTo[T string | []byte](e *Endpoint, id ClientID, opcode frame.Opcode, data T, direct []byte, wait bool) error {
-	c := e.table.find(id)
+	c := e.find(id)
 	if c == nil {
 		return ErrClosed
 	}
@@ -161,17 +135,6 @@ func (e *Endpoint) MulticastBinary(data []byte, ids ...ClientID) {
 	publish(e, e.members(ids), frame.Binary, data, nil)
 }
 
-// members is the audience of the clients named, each once.
-func (e *Endpoint) members(ids []ClientID) *some {
-	to := &some{conns: make([]*conn, 0, len(ids))}
-	for _, id := range ids {
-		if c := e.table.find(id); c != nil {
-			to.conns = append(to.conns, c)
-		}
-	}
-	return to
-}
-
 // Close starts the closing handshake with a client (RFC 6455 §7.1.2), after
 // what was sent to it before. Code is CodeNormal or any other that may be sent
 // (else Close panics); the reason is cut to 123 bytes. The connection ends when
@@ -182,7 +145,7 @@ func (e *Endpoint) Close(id ClientID, code Code, reason string) error {
 	if !code.Sendable() {
 		panic("ws: Endpoint.Close: code " + code.String() + " must not be sent (RFC 6455 §7.4); use CodeNormal, another of its kind, or 3000 to 4999")
 	}
-	c := e.table.find(id)
+	c := e.find(id)
 	if c == nil {
 		return ErrClosed
 	}
@@ -191,7 +154,7 @@ func (e *Endpoint) Close(id ClientID, code Code, reason string) error {
 
 // Info tells about a client; false if there is none with this id.
 func (e *Endpoint) Info(id ClientID) (Info, bool) {
-	c := e.table.find(id)
+	c := e.find(id)
 	if c == nil {
 		return Info{}, false
 	}
@@ -222,7 +185,7 @@ func (e *Endpoint) Info(id ClientID) (Info, bool) {
 // SetValue keeps a value for a client, in place of the one before. It goes when
 // OnClose has returned. The error is ErrClosed.
 func (e *Endpoint) SetValue(id ClientID, value any) error {
-	c := e.table.find(id)
+	c := e.find(id)
 	if c == nil {
 		return ErrClosed
 	}
@@ -235,7 +198,7 @@ func (e *Endpoint) SetValue(id ClientID, value any) error {
 // Value returns what SetValue kept for a client, in OnClose, too; nil if that is
 // nothing, or the client is gone.
 func (e *Endpoint) Value(id ClientID) any {
-	c := e.table.find(id)
+	c := e.find(id)
 	if c == nil {
 		return nil
 	}
@@ -257,36 +220,3 @@ func (e *Endpoint) Clients() iter.Seq[ClientID] {
 
 // Len returns how many clients there are.
 func (e *Endpoint) Len() int { return int(e.table.length.Load()) }
-
-// opened makes a conn known and sends its 101: in this order, so that a client
-// that has its 101 gets whatever is broadcast from then on.
-func (e *Endpoint) opened(c *conn, o *arrival) {
-	c.subprotocol, c.deflate = uint8(slices.Index(e.options.Subprotocols, o.subprotocol)+1), o.deflate
-	c.mu.Lock()
-	c.opened = c.now()
-	c.lastRead = c.opened
-	if mark := o.mark(); mark != nil || c.subprotocol == 0 && o.subprotocol != "" {
-		c.extras().origin = &provenance{mark, o.subprotocol}
-	}
-	c.delivered = e.feed.count.Load()
-	e.table.add(c)
-	c.greet(o.greeting)
-	c.mu.Unlock()
-	e.counters.accepted.Add(1)
-	if o.tooLate() { // the server was shut down meanwhile
-		c.close(CodeGoingAway, "server stops")
-	}
-	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: opened", slog.Uint64("client", uint64(c.id)))
-}
-
-// ended calls OnClose and forgets the conn.
-func (e *Endpoint) ended(c *conn, how *closing, traffic Traffic) {
-	e.counters.ended(how.code, &traffic)
-	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: closed",
-		slog.Uint64("client", uint64(c.id)), slog.Int("code", int(how.code)), slog.String("reason", how.reason))
-	returned := false
-	defer e.table.remove(c)
-	defer c.recovered("OnClose", &returned)
-	e.application.closed(c.id, how.code, how.reason)
-	returned = true
-}

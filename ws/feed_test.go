@@ -48,7 +48,7 @@ func awaitDelivery(t *testing.T, e *Endpoint) {
 }
 
 // pending reports whether something is left to be delivered.
-func (f *feed) pending() bool {
+func (f *feed[C]) pending() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.batches) > 0
@@ -252,7 +252,7 @@ func TestNobodyInflates(t *testing.T) {
 			t.Errorf("%s: compressed is %v", test.name, deflated)
 		}
 		f.delivering = false
-		f.deliver(e)
+		e.deliverLater()
 		f.mu.Unlock()
 		awaitDelivery(t, e)
 	}

@@ -101,15 +101,6 @@ func (g *Gateway) Serve(req *aerys.Request, res *aerys.Response) {
 // ServeHTTP is Serve for a server of net/http.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) { g.plain.ServeHTTP(w, r) }
 
-// arrival is what a new connection begins with.
-type arrival struct {
-	agreement
-	life     *life
-	mount    *mount // the http.Server that it came through, if that is known
-	opener   opener
-	greeting []byte // the 101
-}
-
 // takeOver takes the connection from HTTP, and has a loop go on with it: its own
 // if a Server of package aerys has accepted it.
 func (e *Endpoint) takeOver(res *aerys.Response, o *arrival) error {

@@ -12,6 +12,33 @@ import (
 // frames are dealt with at once (RFC 6455 §5.5) while data waits for its turn.
 // Whoever reads ahead holds reader.mu.
 
+// arrived deals with a piece of a message: a message that is whole is handed
+// over where it lies, anything else is kept.
+func (r *reader) arrived(piece []byte) error {
+	in := &r.in
+	if in.gathered == nil && !in.skip && in.complete() {
+		return r.deliver(piece)
+	}
+	if !in.skip {
+		in.keep(piece)
+	}
+	return r.progress()
+}
+
+// progress hands over what is gathered of the message once it is enough.
+func (r *reader) progress() error {
+	in := &r.in
+	switch {
+	case in.skip:
+		if in.complete() {
+			in.endMessage()
+		}
+	case in.complete(), len(in.gathered) >= r.conn.endpoint.options.AutoFrameSize:
+		return r.deliver(in.gathered)
+	}
+	return nil
+}
+
 // deliver calls OnData with a message of which body has come.
 func (r *reader) deliver(body []byte) error {
 	in, m := &r.in, &r.content
@@ -198,6 +225,20 @@ func (r *reader) pause() {
 	r.mu.Lock()
 	r.late = false
 	r.publish(handling, r)
+}
+
+// waitWhilePaused pauses a handler that is reading a message.
+func (c *conn) waitWhilePaused() {
+	c.mu.Lock()
+	if c.pause(); c.activity != paused {
+		c.mu.Unlock()
+		return
+	}
+	wake := make(chan struct{})
+	c.extra.wake = wake
+	c.mu.Unlock()
+	c.readAhead()
+	<-wake
 }
 
 // lateLooks is how many looks, a millisecond or more apart, have to find the same

@@ -1,37 +1,6 @@
 package ws
 
-import (
-	"aerys"
-	"aerys/ws/frame"
-)
-
-// ClientID names one connection of an Endpoint. An id is never used again by
-// the same Endpoint (after four billion reuses of its slot it may be).
-type ClientID uint64
-
-// Code is the status code of a closing handshake (RFC 6455 §7.4).
-type Code = frame.Code
-
-// The status codes of RFC 6455 §7.4.1 and of IANA's registry. CodeNoStatus and
-// CodeAbnormal are never on the wire: OnClose gets them for a close frame
-// without a code, and for a connection that was lost.
-const (
-	CodeNormal             = frame.CodeNormal
-	CodeGoingAway          = frame.CodeGoingAway
-	CodeProtocolError      = frame.CodeProtocolError
-	CodeUnsupportedData    = frame.CodeUnsupportedData
-	CodeNoStatus           = frame.CodeNoStatus
-	CodeAbnormal           = frame.CodeAbnormal
-	CodeInvalidPayload     = frame.CodeInvalidPayload
-	CodePolicyViolation    = frame.CodePolicyViolation
-	CodeTooBig             = frame.CodeTooBig
-	CodeMandatoryExtension = frame.CodeMandatoryExtension
-	CodeInternalError      = frame.CodeInternalError
-	CodeServiceRestart     = frame.CodeServiceRestart
-	CodeTryAgainLater      = frame.CodeTryAgainLater
-	CodeBadGateway         = frame.CodeBadGateway
-	CodeTLSHandshake       = frame.CodeTLSHandshake
-)
+import "aerys"
 
 // Handler is a WebSocket application. T is what OnHandshake hands to OnOpen;
 // Go infers it from the methods. Where one is missing or has another signature
@@ -75,19 +44,6 @@ type Handler[T any] interface {
 	// sent to; when it returns they are closed with CodeGoingAway.
 	OnStop()
 }
-
-// application is a Handler whose type parameter is out of sight.
-type application interface {
-	start(*Endpoint) error
-	// handshake asks OnHandshake, and returns what calls OnOpen.
-	handshake(*aerys.Request, *aerys.Response) opener
-	data(ClientID, *Message)
-	closed(ClientID, Code, string)
-	stop()
-}
-
-// opener calls OnOpen with what OnHandshake returned.
-type opener interface{ open(ClientID) }
 
 type typed[T any] struct{ Handler[T] }
 

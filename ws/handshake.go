@@ -19,14 +19,6 @@ type refusal struct {
 	reason string
 }
 
-// agreement is what a handshake settled.
-type agreement struct {
-	key         string
-	subprotocol string
-	deflate     deflate.Terms
-	extensions  string // the value of Sec-WebSocket-Extensions
-}
-
 // check examines an upgrade request as RFC 6455 §4.2.1 asks, and more.
 func (e *Endpoint) check(r *http.Request, a *agreement) *refusal {
 	h := r.Header

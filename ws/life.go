@@ -5,62 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
 )
-
-// life is a gateway from OnStart to the end of Stop.
-type life struct {
-	started chan struct{} // closed when OnStart has returned
-	err     error         // why it may not serve; set before started is closed
-	over    bool          // Stop was called
-	closed  bool          // because all its servers were shut down
-	ended   chan struct{} // closed when Stop has ended
-	mounts  map[*http.Server]*mount
-	home    *mount // the first of them
-}
-
-// mount is an http.Server that brought handshakes.
-type mount struct {
-	down   atomic.Bool // it was shut down
-	native atomic.Bool // it belongs to a Server of package aerys
-}
-
-// provenance is where a client is from, if that is neither what it says itself
-// nor where the others are from.
-type provenance struct {
-	mount       *mount // nil: life.home, or another of its Server
-	subprotocol string // that OnHandshake chose
-}
-
-// mark is the mount that a client has to remember.
-func (o *arrival) mark() *mount {
-	if o.mount == nil || o.mount == o.life.home || o.mount.native.Load() && o.life.home.native.Load() {
-		return nil
-	}
-	return o.mount
-}
-
-// tooLate reports whether the server that a client comes through was shut down.
-func (o *arrival) tooLate() bool { return o.mount != nil && o.mount.down.Load() }
 
 var (
 	errStopped = errors.New("ws: the gateway was stopped while it started")
 	errStart   = errors.New("ws: OnStart panicked: the log has its stack")
 )
-
-func newLife() *life {
-	return &life{started: make(chan struct{}), ended: make(chan struct{}), mounts: make(map[*http.Server]*mount)}
-}
-
-// isOver reports whether a channel is closed.
-func isOver(c chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
 
 // Start calls OnStart, unless the gateway has started already; then it waits
 // until OnStart has returned. Servers of package aerys call it before they
@@ -87,16 +37,6 @@ func (g *Gateway) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
-}
-
-// wait waits until the gateway has started.
-func (l *life) wait(ctx context.Context) error {
-	select {
-	case <-l.started:
-		return l.err
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -2,9 +2,9 @@ package ws
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"sync"
+	"unicode/utf8"
 
 	"aerys/ws/frame"
 	"aerys/ws/internal/deflate"
@@ -12,18 +12,6 @@ import (
 
 // ErrMessageOver says that a Message was read after OnData returned.
 var ErrMessageOver = errors.New("ws: the message is over: read it before OnData returns")
-
-// CloseError is why nothing more can be read: the code and reason of whoever
-// closed the connection first, CodeAbnormal if it was lost.
-type CloseError struct {
-	Code   Code
-	Reason string
-}
-
-// Error returns the code and the reason.
-func (e *CloseError) Error() string {
-	return fmt.Sprintf("ws: closed with %v, reason %q", e.Code, e.Reason)
-}
 
 // Message is a message that a client sends. It is an io.Reader: a long one can
 // be read piece by piece while it arrives, and Read waits for what is missing.
@@ -152,6 +140,88 @@ func (m *content) release() {
 	}
 	*m = content{}
 }
+
+// startInflating inflates a message that is whole; one that is not will be
+// inflated as it is read.
+func (m *content) startInflating() error {
+	c := m.turn.conn
+	limit := c.endpoint.options.MaxMessageSize
+	if m.more {
+		m.reader = deflate.NewReader(readerFunc(m.readPayload), c.windowOf(), limit)
+		return nil
+	}
+	inflated, err := deflate.Inflate(getBuffer(int(min(4*int64(len(m.body)), limit))), m.body, c.windowOf(), limit)
+	m.body, m.buffer = inflated, inflated
+	if err == nil && !m.binary && !utf8.Valid(inflated) {
+		err = errText
+	}
+	return err
+}
+
+// windowOf is what the client's messages may refer to, nil without context
+// takeover (RFC 7692 §7.1.1).
+func (c *conn) windowOf() *deflate.Window {
+	if !c.deflate.Takeover() {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.extras().window == nil {
+		c.extra.window = new(deflate.Window)
+	}
+	return c.extra.window
+}
+
+// readInflated is Read for a compressed message that was not whole.
+func (m *content) readInflated(p []byte) (int, error) {
+	n, err := m.reader.Read(p)
+	text := &m.turn.in.text
+	switch {
+	case m.binary:
+	case !text.Valid(p[:n]):
+		n, err = 0, errText
+	case err == io.EOF && !text.Complete():
+		err = errText
+	}
+	if err != nil && err != io.EOF {
+		if m.turn.err == nil {
+			m.turn.failed(err)
+		}
+		err = m.turn.conn.closeError()
+	}
+	return n, err
+}
+
+// inflateRest is Bytes for a compressed message that was not whole.
+func (m *content) inflateRest() ([]byte, error) {
+	if m.buffer == nil {
+		m.buffer = getBuffer(bufferSize)
+	}
+	for {
+		m.buffer = growBuffer(m.buffer, bufferSize/2)
+		n, err := m.readInflated(m.buffer[len(m.buffer):cap(m.buffer)])
+		m.buffer = m.buffer[:len(m.buffer)+n]
+		if err == io.EOF {
+			return m.buffer, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// endInflating lets go of the inflater. What later messages may refer to has to
+// be known, whether the handler wanted it or not.
+func (m *content) endInflating() {
+	if m.turn.conn.deflate.Takeover() {
+		io.Copy(io.Discard, readerFunc(m.readInflated))
+	}
+	m.reader.Release()
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // incoming is the message under way, from its first frame to its last (RFC 6455
 // §5.4), and of it the frame under way.

@@ -1,9 +1,11 @@
 package ws
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"aerys/internal/loop"
 	"aerys/ws/frame"
@@ -162,6 +164,15 @@ func (c *conn) takeTurn() error {
 	return err
 }
 
+// rest is the end of a turn. What it published is delivered behind the round, with
+// what the turns of other connections did.
+func (e *Endpoint) rest(c *conn) {
+	e.busy.Add(-1)
+	if f := &e.feed; f.waiting.Load() && !f.due.Swap(true) {
+		c.transport.AfterRound(e.flushDue)
+	}
+}
+
 // maxReads is after how many reads a connection lets others go first.
 const maxReads = 4
 
@@ -303,6 +314,20 @@ func (r *reader) count(n int) {
 	r.bytes -= int64(n)
 }
 
+// mustPause reports whether the client has used up a rate. One that is being
+// closed, or has left, may finish.
+func (r *reader) mustPause() bool {
+	c := r.conn
+	if r.frames > 0 && r.bytes > 0 || c.closing.Load() != nil {
+		return false
+	}
+	c.mu.Lock()
+	r.account()
+	r.frames, r.bytes = c.allowanceNow()
+	c.mu.Unlock()
+	return r.frames <= 0 || r.bytes <= 0
+}
+
 var (
 	errPaused    = errors.New("ws: the client exceeded a rate")
 	errPeerClose = errors.New("ws: the client sent a close frame")
@@ -416,31 +441,27 @@ func (r *reader) control(h frame.Header, payload []byte) error {
 	return nil
 }
 
-// arrived deals with a piece of a message: a message that is whole is handed
-// over where it lies, anything else is kept.
-func (r *reader) arrived(piece []byte) error {
-	in := &r.in
-	if in.gathered == nil && !in.skip && in.complete() {
-		return r.deliver(piece)
+// pong answers a ping, the latest if others wait to be answered (RFC 6455 §5.5.3).
+func (c *conn) pong(payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.Load() == nil {
+		c.sendControl(frame.Pong, payload)
 	}
-	if !in.skip {
-		in.keep(piece)
-	}
-	return r.progress()
 }
 
-// progress hands over what is gathered of the message once it is enough.
-func (r *reader) progress() error {
-	in := &r.in
-	switch {
-	case in.skip:
-		if in.complete() {
-			in.endMessage()
-		}
-	case in.complete(), len(in.gathered) >= r.conn.endpoint.options.AutoFrameSize:
-		return r.deliver(in.gathered)
+// ponged learns from the answer to a ping of ours how long it took. That a frame
+// came at all says that the client is there, whatever is in it.
+func (c *conn) ponged(payload []byte) {
+	if len(payload) != 8 {
+		return
 	}
-	return nil
+	took := time.Since(c.endpoint.epoch) - time.Duration(binary.BigEndian.Uint64(payload))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unanswered > 0 && took >= 0 {
+		c.roundTrip = uint32(min(took/time.Microsecond, 1<<32-1))
+	}
 }
 
 // failed notes why the conn can read no more and tells the client, if it is

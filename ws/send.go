@@ -1,11 +1,17 @@
 package ws
 
 import (
+	"errors"
 	"math"
+	"time"
 
 	"aerys/internal/loop"
 	"aerys/ws/frame"
 )
+
+// ErrStreaming says that a message could not be sent, because a Writer of the
+// same client was open, of which nothing left for Options.WriteTimeout.
+var ErrStreaming = errors.New("ws: another message is being written to the client: close its Writer first")
 
 // send queues one message and sends what it can. While the client is too far
 // behind it waits, if it may.
@@ -113,6 +119,67 @@ func (c *conn) waitForTurn() error {
 			return err
 		}
 	}
+}
+
+// waitForStream waits until no Writer is open, as long as something of it
+// leaves now and then. c.mu is held, but not meanwhile.
+func (c *conn) waitForStream() error {
+	w, since := c.streaming(), c.now()
+	for {
+		if w.again == nil {
+			w.again = make(chan struct{})
+		}
+		again := w.again
+		c.mu.Unlock()
+		<-again
+		c.mu.Lock()
+		switch {
+		case c.streaming() != w:
+			return nil
+		case passed(max(since, c.lastSent), c.now(), c.endpoint.options.WriteTimeout):
+			return ErrStreaming
+		}
+	}
+}
+
+// endStream ends the message of a Writer, if there is one: what came later is
+// queued, and others may send. c.mu is held.
+func (c *conn) endStream() {
+	s := c.streaming()
+	if s == nil {
+		return
+	}
+	c.extra.stream = nil
+	if c.closing.Load() == nil && s.later.messages > 0 {
+		c.waiting().take(s.later)
+		c.afterAppend()
+	}
+	s.later.release()
+	s.wakeSenders()
+}
+
+// waitForRoom returns when less waits than the options allow, or with an error
+// when the client is gone, or closed because it takes nothing: a tick sees to
+// that. c.mu is held, but not meanwhile.
+func (c *conn) waitForRoom() error {
+	for c.out.over(c.endpoint.options, 1) != "" {
+		c.gathering = false // whoever waits wants the bytes gone
+		c.flush()
+		if c.out == nil {
+			break
+		}
+		if c.out.room == nil {
+			c.out.room = make(chan struct{})
+		}
+		room := c.out.room
+		c.mu.Unlock()
+		<-room
+		c.mu.Lock()
+		if how := c.closing.Load(); how != nil {
+			return how.sendError()
+		}
+	}
+	return nil
 }
 
 // sentData counts n data messages of one frame each. c.mu is held.
@@ -230,6 +297,20 @@ func (c *conn) wrote(n int) {
 	}
 }
 
+// moved notes that a client took something of what waits for it. c.mu is held.
+func (c *conn) moved(now loop.Time) {
+	c.extras().moved, c.unanswered = now, 0
+	if c.out != nil {
+		c.out.progress = now
+	}
+}
+
+// stalls reports whether something waits, of which nothing was taken for longer
+// than that. c.mu is held.
+func (c *conn) stalls(now loop.Time, timeout time.Duration) bool {
+	return c.out != nil && passed(c.out.progress, now, timeout)
+}
+
 // sentBytes counts n bytes. c.mu is held.
 func (c *conn) sentBytes(n int) {
 	c.count(bytesSent, uint64(n))
@@ -289,30 +370,6 @@ func (c *conn) backlog(times int) string {
 	return option
 }
 
-// waitForRoom returns when less waits than the options allow, or with an error
-// when the client is gone, or closed because it takes nothing: a tick sees to
-// that. c.mu is held, but not meanwhile.
-func (c *conn) waitForRoom() error {
-	for c.out.over(c.endpoint.options, 1) != "" {
-		c.gathering = false // whoever waits wants the bytes gone
-		c.flush()
-		if c.out == nil {
-			break
-		}
-		if c.out.room == nil {
-			c.out.room = make(chan struct{})
-		}
-		room := c.out.room
-		c.mu.Unlock()
-		<-room
-		c.mu.Lock()
-		if how := c.closing.Load(); how != nil {
-			return how.sendError()
-		}
-	}
-	return nil
-}
-
 // Writable implements loop.Owner.
 func (c *conn) Writable(*loop.Conn) {
 	c.mu.Lock()
@@ -320,4 +377,102 @@ func (c *conn) Writable(*loop.Conn) {
 	c.gathering = false // a handler that takes long does not hold this back
 	c.flush()
 	c.finish()
+}
+
+// inflates reports whether messages of any size may be sent to c compressed.
+func (c *conn) inflates() bool { return c.deflate.Fits(math.MaxInt) }
+
+// deliver sends c what it has not had of a batch.
+func (c *conn) deliver(b *batch[conn]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.delivered >= b.last() || c.closing.Load() != nil {
+		return
+	}
+	if !c.keepsUp() {
+		return
+	}
+	c.take(b)
+	if c.out != nil {
+		c.afterAppend()
+	}
+}
+
+// catchUp queues for c what was published before and has not reached it, so
+// that what is sent next stays behind it. It reports whether c may be sent more.
+// c.mu is held.
+func (c *conn) catchUp() bool {
+	f := &c.endpoint.feed
+	if c.delivered == f.count.Load() {
+		return c.closing.Load() == nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range f.since(c.delivered) {
+		if b.to.has(c) {
+			if !c.keepsUp() {
+				return false
+			}
+			c.take(b)
+		}
+	}
+	c.delivered = f.count.Load()
+	return c.closing.Load() == nil
+}
+
+// catchUpNow is catchUp when nothing is to follow. c.mu is held.
+func (c *conn) catchUpNow() {
+	if c.catchUp() && c.out != nil {
+		c.afterAppend()
+	}
+}
+
+// take queues or sends the messages of a batch that c has not had. c.mu is held.
+func (c *conn) take(b *batch[conn]) {
+	f := &b.plain
+	if b.deflated.ends != nil && c.inflates() {
+		f = &b.deflated
+	}
+	had, last := max(c.delivered, b.first), b.last()
+	c.delivered = last
+	if b.without != nil {
+		for _, number := range b.excluded(c.id, had) {
+			c.takeRun(b, f, had, number-1)
+			had = number
+		}
+	}
+	c.takeRun(b, f, had, last)
+}
+
+// takeRun queues or sends the messages behind one number, up to another. Short
+// ones, behind which there are more, are copied together: a write for each would
+// cost more. c.mu is held.
+func (c *conn) takeRun(b *batch[conn], f *frames, from, to uint64) {
+	if from == to {
+		return
+	}
+	bytes, messages := b.run(f, from, to), int(to-from)
+	c.sentData(messages)
+	switch {
+	case !b.sealed, to < b.last() && len(bytes) < bufferSize && c.behind().size < bufferSize:
+		c.behind().copy(bytes, messages)
+	case c.out == nil && c.streaming() == nil && !c.gathering:
+		c.sendShared(bytes, messages)
+	default:
+		c.behind().share(bytes, messages, 0)
+	}
+}
+
+// sendShared sends frames that others are sent too straight from where they
+// are. c.mu is held and nothing waits.
+func (c *conn) sendShared(bytes []byte, messages int) {
+	n, err := c.transport.TryWrite(bytes)
+	if err != nil {
+		c.abandon(CodeAbnormal, "connection lost")
+		return
+	}
+	c.sentBytes(n)
+	if n < len(bytes) {
+		c.waiting().share(bytes, messages, n)
+	}
 }

@@ -1,16 +1,17 @@
 package ws
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
 
 // roster is a set of conns that can be gone through without a lock while it
 // changes. Whoever changes it holds a mutex of its owner.
-type roster struct {
-	blocks atomic.Pointer[[]*block] // replaced when it grows
-	free   []uint32                 // slots whose conn left
-	used   uint32                   // slots given out so far
+type roster[C any] struct {
+	blocks atomic.Pointer[[]*block[C]] // replaced when it grows
+	free   []uint32                    // slots whose conn left
+	used   uint32                      // slots given out so far
 
 	inflating atomic.Int64 // conns that are sent compressed messages
 }
@@ -18,9 +19,9 @@ type roster struct {
 const blockSize = 256
 
 // block is a part of a roster. Broadcasts go block by block.
-type block [blockSize]atomic.Pointer[conn]
+type block[C any] [blockSize]atomic.Pointer[C]
 
-func (r *roster) all() []*block {
+func (r *roster[C]) all() []*block[C] {
 	if blocks := r.blocks.Load(); blocks != nil {
 		return *blocks
 	}
@@ -28,7 +29,7 @@ func (r *roster) all() []*block {
 }
 
 // slot returns a slot's place, or nil if there is none of this number.
-func (r *roster) slot(number uint32) *atomic.Pointer[conn] {
+func (r *roster[C]) slot(number uint32) *atomic.Pointer[C] {
 	blocks := r.all()
 	if int64(number)/blockSize >= int64(len(blocks)) {
 		return nil
@@ -37,14 +38,14 @@ func (r *roster) slot(number uint32) *atomic.Pointer[conn] {
 }
 
 // reserve returns a free slot.
-func (r *roster) reserve() uint32 {
+func (r *roster[C]) reserve() uint32 {
 	if n := len(r.free); n > 0 && r.used%blockSize == 0 { // a block is filled first
 		number := r.free[n-1]
 		r.free = r.free[:n-1]
 		return number
 	}
 	if r.used%blockSize == 0 {
-		grown := append(append([]*block(nil), r.all()...), new(block))
+		grown := append(append([]*block[C](nil), r.all()...), new(block[C]))
 		r.blocks.Store(&grown)
 	}
 	r.used++
@@ -52,23 +53,24 @@ func (r *roster) reserve() uint32 {
 }
 
 // put fills a slot that was reserved.
-func (r *roster) put(number uint32, c *conn) {
-	if c.inflates() {
+func (r *roster[C]) put(number uint32, c *C, inflates bool) {
+	if inflates {
 		r.inflating.Add(1)
 	}
 	r.slot(number).Store(c)
 }
 
 // remove empties a slot.
-func (r *roster) remove(number uint32) {
-	if r.slot(number).Swap(nil).inflates() {
+func (r *roster[C]) remove(number uint32, inflates bool) {
+	r.slot(number).Store(nil)
+	if inflates {
 		r.inflating.Add(-1)
 	}
 	r.free = append(r.free, number)
 }
 
 // each calls visit for every conn until it returns false.
-func (r *roster) each(visit func(*conn) bool) {
+func (r *roster[C]) each(visit func(*C) bool) {
 	for _, block := range r.all() {
 		for i := range block {
 			if c := block[i].Load(); c != nil && !visit(c) {
@@ -79,7 +81,7 @@ func (r *roster) each(visit func(*conn) bool) {
 }
 
 // spread calls visit for every conn, on all processors if there are many.
-func (r *roster) spread(visit func(*conn)) {
+func (r *roster[C]) spread(visit func(*C)) {
 	blocks := r.all()
 	spread(len(blocks), func(i int) {
 		for slot := range blocks[i] {
@@ -90,44 +92,58 @@ func (r *roster) spread(visit func(*conn)) {
 	})
 }
 
-// table finds a client by its id without a lock. An id is a slot's number,
+// table gives ids, by which a client is found without a lock. An id is a slot's number,
 // from 1, and above it how often the slot was used before; so an id that is
 // out of date finds nothing.
-type table struct {
-	roster
+type table[C any] struct {
+	roster[C]
 	length atomic.Int64
 	mu     sync.Mutex // guards the roster's changes, and uses
 	uses   []uint32   // how often each slot was used
 }
 
-// find returns the client with this id, or nil.
-func (t *table) find(id ClientID) *conn {
-	if slot := t.slot(uint32(id) - 1); slot != nil {
-		if c := slot.Load(); c != nil && c.id == id {
-			return c
-		}
-	}
-	return nil
-}
-
-// add gives c an id and makes it known.
-func (t *table) add(c *conn) {
+// add gives c an id, stored before c is found by it.
+func (t *table[C]) add(c *C, id *ClientID, inflates bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	number := t.reserve()
 	if int(number) == len(t.uses) {
 		t.uses = append(t.uses, 0)
 	}
-	c.id = ClientID(t.uses[number])<<32 | ClientID(number+1)
+	*id = ClientID(t.uses[number])<<32 | ClientID(number+1)
 	t.uses[number]++
 	t.length.Add(1)
-	t.put(number, c)
+	t.put(number, c, inflates)
 }
 
-// remove forgets c.
-func (t *table) remove(c *conn) {
+// remove forgets a client.
+func (t *table[C]) remove(id ClientID, inflates bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.roster.remove(uint32(c.id) - 1)
+	t.roster.remove(uint32(id)-1, inflates)
 	t.length.Add(-1)
+}
+
+// spread calls work for 0 to n-1, on all processors when there is much to do.
+func spread(n int, work func(int)) {
+	helpers := min(n, runtime.GOMAXPROCS(0)) - 1
+	if helpers <= 0 {
+		for i := range n {
+			work(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	share := func() {
+		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+			work(i)
+		}
+	}
+	var group sync.WaitGroup
+	group.Add(helpers)
+	for range helpers {
+		go func() { defer group.Done(); share() }()
+	}
+	share()
+	group.Wait()
 }

@@ -9,23 +9,6 @@ import (
 	"aerys/ws/frame"
 )
 
-// now is the time of the loop that carries the connection.
-func (c *conn) now() loop.Time { return c.transport.Loop().Now() }
-
-// at returns when that was, and the zero time for never.
-func (c *conn) at(t loop.Time) time.Time {
-	if t == 0 {
-		return time.Time{}
-	}
-	return c.transport.Loop().At(t)
-}
-
-// passed reports whether more time has passed than that since a client's clock
-// showed since.
-func passed(since, now loop.Time, period time.Duration) bool {
-	return time.Duration(now-since)*time.Second > period
-}
-
 // Tick implements loop.Owner: it does what is due for a client. All that depends
 // on time does so on now alone.
 func (c *conn) Tick(_ *loop.Conn, now loop.Time) {
@@ -77,21 +60,6 @@ func (c *conn) look(now loop.Time) {
 	}
 }
 
-// moved notes that a client took something of what waits for it. c.mu is held.
-func (c *conn) moved(now loop.Time) {
-	c.extras().moved, c.unanswered = now, 0
-	if c.out != nil {
-		c.out.progress = now
-	}
-}
-
-// startClock begins Options.ClosePeriod: the close frame has left. c.mu is held.
-func (c *conn) startClock(how *closing) {
-	if how.since == 0 {
-		how.since = c.now()
-	}
-}
-
 // checkClosing gives up a client that does not answer a close frame, or takes
 // nothing of what is before it.
 func (c *conn) checkClosing(now loop.Time) {
@@ -103,12 +71,6 @@ func (c *conn) checkClosing(now loop.Time) {
 	if late {
 		c.abandon(how.code, how.reason)
 	}
-}
-
-// stalls reports whether something waits, of which nothing was taken for longer
-// than that. c.mu is held.
-func (c *conn) stalls(now loop.Time, timeout time.Duration) bool {
-	return c.out != nil && passed(c.out.progress, now, timeout)
 }
 
 // checkWriting closes a client whose queue stands still.
@@ -147,27 +109,4 @@ func (c *conn) beat(now loop.Time) {
 		return
 	}
 	c.sendControl(frame.Ping, binary.BigEndian.AppendUint64(nil, uint64(time.Since(e.epoch))))
-}
-
-// pong answers a ping, the latest if others wait to be answered (RFC 6455 §5.5.3).
-func (c *conn) pong(payload []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing.Load() == nil {
-		c.sendControl(frame.Pong, payload)
-	}
-}
-
-// ponged learns from the answer to a ping of ours how long it took. That a frame
-// came at all says that the client is there, whatever is in it.
-func (c *conn) ponged(payload []byte) {
-	if len(payload) != 8 {
-		return
-	}
-	took := time.Since(c.endpoint.epoch) - time.Duration(binary.BigEndian.Uint64(payload))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.unanswered > 0 && took >= 0 {
-		c.roundTrip = uint32(min(took/time.Microsecond, 1<<32-1))
-	}
 }

@@ -1,58 +1,32 @@
 package ws
 
 import (
-	"cmp"
 	"iter"
-	"slices"
-	"sync"
 	"unicode/utf8"
 
 	"aerys/ws/frame"
 )
 
-// topics are the subscriptions of an endpoint's clients.
-type topics struct {
-	mu     sync.RWMutex // guards the map and changes of the rosters
-	byName map[string]*topic
-	made   uint64 // topics so far
-}
+// subscribers are the audience of what is published to a topic.
+type subscribers struct{ *topic[conn] }
 
-// topic is the audience of what is published to it.
-type topic struct {
-	name    string
-	number  uint64 // of those made before and with it
-	roster  roster
-	members int
-}
-
-// subscription is a conn's place in a topic.
-type subscription struct {
-	topic *topic
-	slot  uint32
-}
-
-func (t *topic) has(c *conn) bool           { _, in := c.subscription(t); return in }
-func (t *topic) inflates() bool             { return t.roster.inflating.Load() > 0 }
-func (t *topic) size() int                  { return 0 }
-func (t *topic) same(other audience) bool   { return other == audience(t) }
-func (t *topic) each(deliver func(c *conn)) { t.roster.spread(deliver) }
-
-// subscription returns the place of a topic among c's, which are in the order in
-// which the topics were made, and whether it is there. c.mu is held.
-func (c *conn) subscription(t *topic) (place int, in bool) {
+func (a subscribers) has(c *conn) bool {
 	if c.extra == nil {
-		return 0, false
+		return false
 	}
-	return slices.BinarySearchFunc(c.extra.topics, t.number, func(s subscription, number uint64) int {
-		return cmp.Compare(s.topic.number, number)
-	})
+	_, in := c.extra.topics.place(a.topic)
+	return in
 }
+func (a subscribers) inflates() bool                 { return a.roster.inflating.Load() > 0 }
+func (a subscribers) size() int                      { return 0 }
+func (a subscribers) same(other audience[conn]) bool { return other == a }
+func (a subscribers) each(deliver func(c *conn))     { a.roster.spread(deliver) }
 
 // Subscribe adds a client to those who get what is published to a topic. Topics
 // come into being with their first client, and go with their last. Subscribing
 // twice changes nothing. The error is ErrClosed.
 func (e *Endpoint) Subscribe(id ClientID, name string) error {
-	c := e.table.find(id)
+	c := e.find(id)
 	if c == nil {
 		return ErrClosed
 	}
@@ -62,78 +36,30 @@ func (e *Endpoint) Subscribe(id ClientID, name string) error {
 		return ErrClosed
 	}
 	c.catchUpNow() // what was published before is for those who were in then
-	e.topics.mu.Lock()
-	defer e.topics.mu.Unlock()
-	t := e.topics.byName[name]
-	if t == nil {
-		e.topics.made++
-		t = &topic{name: name, number: e.topics.made}
-		if e.topics.byName == nil {
-			e.topics.byName = make(map[string]*topic)
-		}
-		e.topics.byName[name] = t
-	}
-	place, in := c.subscription(t)
-	if in {
-		return nil
-	}
-	slot := t.roster.reserve()
-	t.roster.put(slot, c)
-	t.members++
-	extra := c.extras()
-	extra.topics = slices.Insert(extra.topics, place, subscription{t, slot})
+	x := c.extras()
+	x.topics = e.topics.join(name, c, c.inflates(), x.topics)
 	return nil
 }
 
 // Unsubscribe takes a client out of a topic; what was published to it before
 // still arrives. The error is ErrClosed.
 func (e *Endpoint) Unsubscribe(id ClientID, name string) error {
-	c := e.table.find(id)
+	c := e.find(id)
 	if c == nil {
 		return ErrClosed
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.catchUpNow()
-	e.topics.mu.Lock()
-	defer e.topics.mu.Unlock()
-	t := e.topics.byName[name]
-	if t == nil {
-		return nil
-	}
-	if i, in := c.subscription(t); in {
-		e.leave(c.extra.topics[i])
-		c.extra.topics = slices.Delete(c.extra.topics, i, i+1)
+	if c.extra != nil {
+		c.extra.topics = e.topics.leave(name, c.inflates(), c.extra.topics)
 	}
 	return nil
 }
 
-// leave gives up a place in a topic. topics.mu is held.
-func (e *Endpoint) leave(s subscription) {
-	s.topic.roster.remove(s.slot)
-	if s.topic.members--; s.topic.members == 0 {
-		delete(e.topics.byName, s.topic.name)
-	}
-}
-
-// unsubscribeAll takes a conn that ended out of all topics.
-func (e *Endpoint) unsubscribeAll(c *conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.extra == nil {
-		return
-	}
-	e.topics.mu.Lock()
-	defer e.topics.mu.Unlock()
-	for _, s := range c.extra.topics {
-		e.leave(s)
-	}
-	c.extra.topics = nil
-}
-
 // Topics returns the topics that a client is subscribed to, in no order.
 func (e *Endpoint) Topics(id ClientID) []string {
-	c := e.table.find(id)
+	c := e.find(id)
 	if c == nil {
 		return nil
 	}
@@ -153,7 +79,7 @@ func (e *Endpoint) Topics(id ClientID) []string {
 // order. Clients may come and go meanwhile.
 func (e *Endpoint) Members(name string) iter.Seq[ClientID] {
 	return func(yield func(ClientID) bool) {
-		if t := e.topic(name); t != nil {
+		if t := e.topics.find(name); t != nil {
 			t.roster.each(func(c *conn) bool { return yield(c.id) })
 		}
 	}
@@ -176,8 +102,8 @@ func (e *Endpoint) Publish(topic, data string, except ...ClientID) error {
 	if !utf8.ValidString(data) {
 		return ErrInvalidText
 	}
-	if t := e.topic(topic); t != nil {
-		publish(e, t, frame.Text, data, except)
+	if t := e.topics.find(topic); t != nil {
+		publish(e, subscribers{t}, frame.Text, data, except)
 	}
 	return nil
 }
@@ -187,21 +113,15 @@ func (e *Endpoint) PublishText(topic string, data []byte, except ...ClientID) er
 	if !utf8.Valid(data) {
 		return ErrInvalidText
 	}
-	if t := e.topic(topic); t != nil {
-		publish(e, t, frame.Text, data, except)
+	if t := e.topics.find(topic); t != nil {
+		publish(e, subscribers{t}, frame.Text, data, except)
 	}
 	return nil
 }
 
 // PublishBinary is Publish for a binary message. The slice is not kept.
 func (e *Endpoint) PublishBinary(topic string, data []byte, except ...ClientID) {
-	if t := e.topic(topic); t != nil {
-		publish(e, t, frame.Binary, data, except)
+	if t := e.topics.find(topic); t != nil {
+		publish(e, subscribers{t}, frame.Binary, data, except)
 	}
-}
-
-func (e *Endpoint) topic(name string) *topic {
-	e.topics.mu.RLock()
-	defer e.topics.mu.RUnlock()
-	return e.topics.byName[name]
 }

@@ -1,17 +1,12 @@
 package ws
 
 import (
-	"errors"
 	"io"
 	"math"
 
 	"aerys/ws/frame"
 	"aerys/ws/internal/deflate"
 )
-
-// ErrStreaming says that a message could not be sent, because a Writer of the
-// same client was open, of which nothing left for Options.WriteTimeout.
-var ErrStreaming = errors.New("ws: another message is being written to the client: close its Writer first")
 
 // Writer sends one message of unknown length, in frames of
 // Options.AutoFrameSize (RFC 6455 §5.4). While it is open other messages to
@@ -25,16 +20,12 @@ type Writer struct {
 	text     *frame.UTF8     // nil if the message is binary
 	deflater *deflate.Writer // nil if it is not compressed
 	err      error
-
-	// conn.mu guards these.
-	later *outbox       // broadcasts that came meanwhile
-	again chan struct{} // closed each second and at the end, for others who want to send
 }
 
 // Writer begins a message to a client, text or binary. It waits for its turn
 // as Send does. The error is ErrClosed, ErrSlowClient or ErrStreaming.
 func (e *Endpoint) Writer(id ClientID, binary bool) (*Writer, error) {
-	c := e.table.find(id)
+	c := e.find(id)
 	if c == nil {
 		return nil, ErrClosed
 	}
@@ -51,8 +42,7 @@ func (e *Endpoint) Writer(id ClientID, binary bool) (*Writer, error) {
 	if c.deflate.Fits(math.MaxInt) {
 		w.header.Rsv, w.deflater = rsv1, deflate.NewWriter(frameWriter{w}, e.options.CompressionLevel)
 	}
-	w.later = outboxes.Get().(*outbox)
-	c.extras().stream = w
+	c.extras().stream = &stream{later: outboxes.Get().(*outbox)}
 	return w, nil
 }
 
@@ -98,7 +88,7 @@ func (w *Writer) Close() error {
 		c.fail(CodeInternalError, "the server could not complete a message")
 	}
 	c.mu.Lock()
-	c.streaming().cut()
+	c.endStream()
 	c.mu.Unlock()
 	putBuffer(w.frame)
 	w.conn, w.frame = nil, nil
@@ -145,50 +135,4 @@ func (w *Writer) send(final bool) error {
 	w.header = frame.Header{Opcode: frame.Continuation}
 	w.frame = w.frame[:0]
 	return nil
-}
-
-// cut ends the streaming of a message: what came later is queued, and others
-// may send. conn.mu is held. It does nothing for nil.
-func (w *Writer) cut() {
-	if w == nil || w.later == nil {
-		return
-	}
-	c, later := w.conn, w.later
-	c.extra.stream, w.later = nil, nil
-	if c.closing.Load() == nil && later.messages > 0 {
-		c.waiting().take(later)
-		c.afterAppend()
-	}
-	later.release()
-	w.wakeSenders()
-}
-
-// wakeSenders has those who wait for the end of the message look again. conn.mu
-// is held. It does nothing for nil.
-func (w *Writer) wakeSenders() {
-	if w != nil && w.again != nil {
-		close(w.again)
-		w.again = nil
-	}
-}
-
-// waitForStream waits until no Writer is open, as long as something of it
-// leaves now and then. c.mu is held, but not meanwhile.
-func (c *conn) waitForStream() error {
-	w, since := c.streaming(), c.now()
-	for {
-		if w.again == nil {
-			w.again = make(chan struct{})
-		}
-		again := w.again
-		c.mu.Unlock()
-		<-again
-		c.mu.Lock()
-		switch {
-		case c.streaming() != w:
-			return nil
-		case passed(max(since, c.lastSent), c.now(), c.endpoint.options.WriteTimeout):
-			return ErrStreaming
-		}
-	}
 }
