@@ -47,8 +47,8 @@ func (a *readAhead) cut(n int) {
 	a.bytes = append(a.bytes[:at], a.bytes[at+n:]...)
 }
 
-// take reads what was read ahead. Without any, the error is how it ended.
-func (a *readAhead) take(p []byte) (n int, err error) {
+// read reads what was read ahead. Without any, the error is how it ended.
+func (a *readAhead) read(p []byte) (n int, err error) {
 	if a.bytes == nil {
 		return 0, a.end
 	}

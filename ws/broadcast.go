@@ -60,8 +60,11 @@ func (e *Endpoint) members(ids []ClientID) *some {
 // publish adds one message for an audience and delivers it, or leaves that to
 // others: to who is in the middle of a turn, for the messages of turns are to
 // leave together, or to who delivers already. It is who publishes that compresses
-// it, which holds up nobody else.
-func publish[T string | []byte](e *Endpoint, to audience[conn], opcode frame.Opcode, payload T, except []ClientID) {
+// it, which holds up nobody else. The error is ErrInvalidText.
+func publish[T string | []byte](e *Endpoint, to audience[conn], opcode frame.Opcode, payload T, except []ClientID) error {
+	if err := checkText(opcode, payload); err != nil {
+		return err
+	}
 	var small []byte
 	if to.inflates() {
 		if small = deflated(payload, e.options); small != nil {
@@ -94,6 +97,7 @@ func publish[T string | []byte](e *Endpoint, to audience[conn], opcode frame.Opc
 	default:
 		e.deliverLater()
 	}
+	return nil
 }
 
 // flushFeed sees to it that what was published is delivered.

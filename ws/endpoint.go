@@ -3,7 +3,6 @@ package ws
 import (
 	"iter"
 	"time"
-	"unicode/utf8"
 
 	"aerys/ws/frame"
 )
@@ -32,17 +31,11 @@ type Info struct {
 // it takes nothing for Options.WriteTimeout it is closed. The error is
 // ErrClosed, ErrSlowClient, or ErrInvalidText if data is not UTF-8.
 func (e *Endpoint) Send(data string, id ClientID) error {
-	if !utf8.ValidString(data) {
-		return ErrInvalidText
-	}
 	return sendTo(e, id, frame.Text, data, nil, true)
 }
 
 // SendText is Send for text held in a byte slice, which is not kept.
 func (e *Endpoint) SendText(data []byte, id ClientID) error {
-	if !utf8.Valid(data) {
-		return ErrInvalidText
-	}
 	return sendTo(e, id, frame.Text, data, data, true)
 }
 
@@ -57,17 +50,11 @@ func (e *Endpoint) SendBinary(data []byte, id ClientID) error {
 // client stays, whatever it is told: to leave out what would come too late
 // anyway is up to the application.
 func (e *Endpoint) TrySend(data string, id ClientID) error {
-	if !utf8.ValidString(data) {
-		return ErrInvalidText
-	}
 	return sendTo(e, id, frame.Text, data, nil, false)
 }
 
 // TrySendText is TrySend for text held in a byte slice, which is not kept.
 func (e *Endpoint) TrySendText(data []byte, id ClientID) error {
-	if !utf8.Valid(data) {
-		return ErrInvalidText
-	}
 	return sendTo(e, id, frame.Text, data, data, false)
 }
 
@@ -77,6 +64,9 @@ func (e *Endpoint) TrySendBinary(data []byte, id ClientID) error {
 }
 
 func sendTo[T string | []byte](e *Endpoint, id ClientID, opcode frame.Opcode, data T, direct []byte, wait bool) error {
+	if err := checkText(opcode, data); err != nil {
+		return err
+	}
 	c := e.find(id)
 	if c == nil {
 		return ErrClosed
@@ -90,20 +80,12 @@ func sendTo[T string | []byte](e *Endpoint, id ClientID, opcode frame.Opcode, da
 // faster than the processors deliver waits for them. Text that is not UTF-8 is
 // not sent: the error is ErrInvalidText.
 func (e *Endpoint) Broadcast(data string, except ...ClientID) error {
-	if !utf8.ValidString(data) {
-		return ErrInvalidText
-	}
-	publish(e, everyone{&e.table}, frame.Text, data, except)
-	return nil
+	return publish(e, everyone{&e.table}, frame.Text, data, except)
 }
 
 // BroadcastText is Broadcast for text held in a byte slice, which is not kept.
 func (e *Endpoint) BroadcastText(data []byte, except ...ClientID) error {
-	if !utf8.Valid(data) {
-		return ErrInvalidText
-	}
-	publish(e, everyone{&e.table}, frame.Text, data, except)
-	return nil
+	return publish(e, everyone{&e.table}, frame.Text, data, except)
 }
 
 // BroadcastBinary is Broadcast for a binary message. The slice is not kept.
@@ -114,20 +96,12 @@ func (e *Endpoint) BroadcastBinary(data []byte, except ...ClientID) {
 // Multicast sends a text message to the clients named. It never waits for one:
 // see Broadcast. Ids of clients that are gone are passed over.
 func (e *Endpoint) Multicast(data string, ids ...ClientID) error {
-	if !utf8.ValidString(data) {
-		return ErrInvalidText
-	}
-	publish(e, e.members(ids), frame.Text, data, nil)
-	return nil
+	return publish(e, e.members(ids), frame.Text, data, nil)
 }
 
 // MulticastText is Multicast for text held in a byte slice, which is not kept.
 func (e *Endpoint) MulticastText(data []byte, ids ...ClientID) error {
-	if !utf8.Valid(data) {
-		return ErrInvalidText
-	}
-	publish(e, e.members(ids), frame.Text, data, nil)
-	return nil
+	return publish(e, e.members(ids), frame.Text, data, nil)
 }
 
 // MulticastBinary is Multicast for a binary message. The slice is not kept.

@@ -188,7 +188,7 @@ func (r *reader) gather() error {
 // wait reads into p, after sending what was gathered. Less than least bytes are
 // of no use.
 func (r *reader) wait(p []byte, least int) []byte {
-	n, err := r.ahead.take(p)
+	n, err := r.ahead.read(p)
 	if n == 0 && err == nil {
 		n, err = r.waitForBytes(p, least)
 	}
@@ -308,7 +308,7 @@ func (r *reader) catchUp() error {
 			return nil
 		}
 		space := r.space()
-		n, err := r.ahead.take(space)
+		n, err := r.ahead.read(space)
 		switch {
 		case err == errPeerClose:
 			r.ahead.end = nil

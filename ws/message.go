@@ -278,8 +278,8 @@ func (in *incoming) beginFrame(h frame.Header, options *Options) error {
 	return nil
 }
 
-// take unmasks and checks the payload's next bytes.
-func (in *incoming) take(piece []byte) error {
+// unmask unmasks and checks the payload's next bytes.
+func (in *incoming) unmask(piece []byte) error {
 	frame.Mask(piece, in.header.Key, int(in.header.Length-in.remaining))
 	in.remaining -= int64(len(piece))
 	if in.opcode != frame.Text || in.compressed {
@@ -315,5 +315,5 @@ func (in *incoming) makeRoom(least int, fast bool) bool {
 // gather takes what was read into the room behind gathered.
 func (in *incoming) gather(p []byte) error {
 	in.gathered = in.gathered[:len(in.gathered)+len(p)]
-	return in.take(p)
+	return in.unmask(p)
 }

@@ -122,8 +122,8 @@ func appendFrame[T string | []byte](o *outbox, h frame.Header, payload T) {
 	o.size += len(s.bytes) - before
 }
 
-// take moves what waits in another outbox behind what waits here.
-func (o *outbox) take(other *outbox) {
+// append moves what waits in another outbox behind what waits here.
+func (o *outbox) append(other *outbox) {
 	o.segments = append(o.segments, other.segments...)
 	o.size += other.size
 	o.messages += other.messages

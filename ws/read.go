@@ -362,7 +362,7 @@ func (r *reader) next() (piece []byte, ok bool, err error) {
 			return nil, false, err
 		}
 		if in.remaining == 0 {
-			return nil, true, in.take(nil)
+			return nil, true, in.unmask(nil)
 		}
 	}
 	if len(r.rest) == 0 {
@@ -370,7 +370,7 @@ func (r *reader) next() (piece []byte, ok bool, err error) {
 	}
 	n := min(in.remaining, int64(len(r.rest)))
 	piece, r.rest = r.rest[:n], r.rest[n:]
-	return piece, true, in.take(piece)
+	return piece, true, in.unmask(piece)
 }
 
 // nextHeader takes the header of the next data frame. Control frames before it

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"time"
+	"unicode/utf8"
 
 	"aerys/internal/loop"
 	"aerys/ws/frame"
@@ -12,6 +13,14 @@ import (
 // ErrStreaming says that a message could not be sent, because a Writer of the
 // same client was open, of which nothing left for Options.WriteTimeout.
 var ErrStreaming = errors.New("ws: another message is being written to the client: close its Writer first")
+
+// checkText is ErrInvalidText for a message that must not be sent as text.
+func checkText[T string | []byte](opcode frame.Opcode, payload T) error {
+	if opcode == frame.Text && !utf8.Valid([]byte(payload)) { // which copies nothing
+		return ErrInvalidText
+	}
+	return nil
+}
 
 // send queues one message and sends what it can. While the client is too far
 // behind it waits, if it may.
@@ -151,7 +160,7 @@ func (c *conn) endStream() {
 	}
 	c.extra.stream = nil
 	if c.closing.Load() == nil && s.later.messages > 0 {
-		c.waiting().take(s.later)
+		c.waiting().append(s.later)
 		c.afterAppend()
 	}
 	s.later.release()
@@ -392,7 +401,7 @@ func (c *conn) deliver(b *batch[conn]) {
 	if !c.keepsUp() {
 		return
 	}
-	c.take(b)
+	c.queue(b)
 	if c.out != nil {
 		c.afterAppend()
 	}
@@ -413,7 +422,7 @@ func (c *conn) catchUp() bool {
 			if !c.keepsUp() {
 				return false
 			}
-			c.take(b)
+			c.queue(b)
 		}
 	}
 	c.delivered = f.count.Load()
@@ -427,8 +436,8 @@ func (c *conn) catchUpNow() {
 	}
 }
 
-// take queues or sends the messages of a batch that c has not had. c.mu is held.
-func (c *conn) take(b *batch[conn]) {
+// queue queues or sends the messages of a batch that c has not had. c.mu is held.
+func (c *conn) queue(b *batch[conn]) {
 	f := &b.plain
 	if b.deflated.ends != nil && c.inflates() {
 		f = &b.deflated
@@ -437,17 +446,17 @@ func (c *conn) take(b *batch[conn]) {
 	c.delivered = last
 	if b.without != nil {
 		for _, number := range b.excluded(c.id, had) {
-			c.takeRun(b, f, had, number-1)
+			c.queueRun(b, f, had, number-1)
 			had = number
 		}
 	}
-	c.takeRun(b, f, had, last)
+	c.queueRun(b, f, had, last)
 }
 
-// takeRun queues or sends the messages behind one number, up to another. Short
+// queueRun queues or sends the messages behind one number, up to another. Short
 // ones, behind which there are more, are copied together: a write for each would
 // cost more. c.mu is held.
-func (c *conn) takeRun(b *batch[conn], f *frames, from, to uint64) {
+func (c *conn) queueRun(b *batch[conn], f *frames, from, to uint64) {
 	if from == to {
 		return
 	}

@@ -79,7 +79,7 @@ func (t *topics[C]) leave(name string, inflates bool, all subscriptions[C]) subs
 	if !in {
 		return all
 	}
-	t.end(all[i], inflates)
+	t.vacate(all[i], inflates)
 	return slices.Delete(all, i, i+1)
 }
 
@@ -88,12 +88,12 @@ func (t *topics[C]) leaveAll(inflates bool, all subscriptions[C]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range all {
-		t.end(s, inflates)
+		t.vacate(s, inflates)
 	}
 }
 
-// end gives up a place in a topic. t.mu is held.
-func (t *topics[C]) end(s subscription[C], inflates bool) {
+// vacate gives up a place in a topic. t.mu is held.
+func (t *topics[C]) vacate(s subscription[C], inflates bool) {
 	s.topic.roster.remove(s.slot, inflates)
 	if s.topic.members--; s.topic.members == 0 {
 		delete(t.byName, s.topic.name)

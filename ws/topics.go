@@ -2,7 +2,6 @@ package ws
 
 import (
 	"iter"
-	"unicode/utf8"
 
 	"aerys/ws/frame"
 )
@@ -99,29 +98,22 @@ func (e *Endpoint) Count(name string) int {
 // Broadcast does. A topic without clients is no error; text that is not UTF-8
 // is ErrInvalidText.
 func (e *Endpoint) Publish(topic, data string, except ...ClientID) error {
-	if !utf8.ValidString(data) {
-		return ErrInvalidText
-	}
-	if t := e.topics.find(topic); t != nil {
-		publish(e, subscribers{t}, frame.Text, data, except)
-	}
-	return nil
+	return publishTo(e, topic, frame.Text, data, except)
 }
 
 // PublishText is Publish for text held in a byte slice, which is not kept.
 func (e *Endpoint) PublishText(topic string, data []byte, except ...ClientID) error {
-	if !utf8.Valid(data) {
-		return ErrInvalidText
-	}
-	if t := e.topics.find(topic); t != nil {
-		publish(e, subscribers{t}, frame.Text, data, except)
-	}
-	return nil
+	return publishTo(e, topic, frame.Text, data, except)
 }
 
 // PublishBinary is Publish for a binary message. The slice is not kept.
 func (e *Endpoint) PublishBinary(topic string, data []byte, except ...ClientID) {
-	if t := e.topics.find(topic); t != nil {
-		publish(e, subscribers{t}, frame.Binary, data, except)
+	publishTo(e, topic, frame.Binary, data, except)
+}
+
+func publishTo[T string | []byte](e *Endpoint, name string, opcode frame.Opcode, data T, except []ClientID) error {
+	if t := e.topics.find(name); t != nil {
+		return publish(e, subscribers{t}, opcode, data, except)
 	}
+	return checkText(opcode, data)
 }
