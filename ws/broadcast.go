@@ -7,13 +7,10 @@ import (
 )
 
 // everyone is the audience of a broadcast.
-type everyone struct{ table *table[conn] }
+type everyone struct{ *roster[conn] }
 
 func (a everyone) has(*conn) bool                 { return true }
-func (a everyone) inflates() bool                 { return a.table.inflating.Load() > 0 }
 func (a everyone) same(other audience[conn]) bool { return a == other }
-func (a everyone) size() int                      { return 0 }
-func (a everyone) each(deliver func(c *conn))     { a.table.spread(deliver) }
 
 // some is the audience of a multicast.
 type some struct {
@@ -38,7 +35,7 @@ func (a *some) inflates() bool {
 	return slices.ContainsFunc(a.conns, (*conn).inflates)
 }
 
-func (a *some) each(deliver func(*conn)) {
+func (a *some) spread(deliver func(*conn)) {
 	spread((len(a.conns)+blockSize-1)/blockSize, func(i int) {
 		for _, c := range a.conns[i*blockSize : min(len(a.conns), (i+1)*blockSize)] {
 			deliver(c)
@@ -139,7 +136,7 @@ func (e *Endpoint) deliverOldest() {
 	b := f.batches[0]
 	b.sealed = true
 	f.mu.Unlock()
-	b.to.each(func(c *conn) { c.deliver(b) })
+	b.to.spread(func(c *conn) { c.deliver(b) })
 	f.mu.Lock()
 	f.batches[0] = nil
 	if f.batches = f.batches[1:]; len(f.batches) == 0 {

@@ -80,17 +80,17 @@ func sendTo[T string | []byte](e *Endpoint, id ClientID, opcode frame.Opcode, da
 // faster than the processors deliver waits for them. Text that is not UTF-8 is
 // not sent: the error is ErrInvalidText.
 func (e *Endpoint) Broadcast(data string, except ...ClientID) error {
-	return publish(e, everyone{&e.table}, frame.Text, data, except)
+	return publish(e, everyone{&e.table.roster}, frame.Text, data, except)
 }
 
 // BroadcastText is Broadcast for text held in a byte slice, which is not kept.
 func (e *Endpoint) BroadcastText(data []byte, except ...ClientID) error {
-	return publish(e, everyone{&e.table}, frame.Text, data, except)
+	return publish(e, everyone{&e.table.roster}, frame.Text, data, except)
 }
 
 // BroadcastBinary is Broadcast for a binary message. The slice is not kept.
 func (e *Endpoint) BroadcastBinary(data []byte, except ...ClientID) {
-	publish(e, everyone{&e.table}, frame.Binary, data, except)
+	publish(e, everyone{&e.table.roster}, frame.Binary, data, except)
 }
 
 // Multicast sends a text message to the clients named. It never waits for one:

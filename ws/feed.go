@@ -85,8 +85,8 @@ type audience[C any] interface {
 	has(c *C) bool
 	// inflates reports whether anyone in it is sent compressed messages.
 	inflates() bool
-	// each calls deliver for everyone in it, perhaps on several processors.
-	each(deliver func(*C))
+	// spread calls deliver for everyone in it, perhaps on several processors.
+	spread(deliver func(*C))
 	// same reports whether messages to the other audience join this batch.
 	same(audience[C]) bool
 	// size is what it takes for its batch alone, in memory.

@@ -6,14 +6,14 @@ import (
 	"sync/atomic"
 )
 
-// roster is a set of conns that can be gone through without a lock while it
+// roster is a set of clients that can be gone through without a lock while it
 // changes. Whoever changes it holds a mutex of its owner.
 type roster[C any] struct {
 	blocks atomic.Pointer[[]*block[C]] // replaced when it grows
-	free   []uint32                    // slots whose conn left
+	free   []uint32                    // slots whose client left
 	used   uint32                      // slots given out so far
 
-	inflating atomic.Int64 // conns that are sent compressed messages
+	inflating atomic.Int64 // clients that are sent compressed messages
 }
 
 const blockSize = 256
@@ -69,7 +69,7 @@ func (r *roster[C]) remove(number uint32, inflates bool) {
 	r.free = append(r.free, number)
 }
 
-// each calls visit for every conn until it returns false.
+// each calls visit for every client until it returns false.
 func (r *roster[C]) each(visit func(*C) bool) {
 	for _, block := range r.all() {
 		for i := range block {
@@ -80,7 +80,13 @@ func (r *roster[C]) each(visit func(*C) bool) {
 	}
 }
 
-// spread calls visit for every conn, on all processors if there are many.
+// inflates reports whether anyone is sent compressed messages.
+func (r *roster[C]) inflates() bool { return r.inflating.Load() > 0 }
+
+// size is what an audience takes that is here anyway.
+func (r *roster[C]) size() int { return 0 }
+
+// spread calls visit for every client, on all processors if there are many.
 func (r *roster[C]) spread(visit func(*C)) {
 	blocks := r.all()
 	spread(len(blocks), func(i int) {

@@ -15,9 +15,9 @@ type topics[C any] struct {
 
 // topic is whom what is published to it goes to.
 type topic[C any] struct {
+	roster[C]
 	name    string
 	number  uint64 // of those made before and with it
-	roster  roster[C]
 	members int
 }
 
@@ -61,8 +61,8 @@ func (t *topics[C]) join(name string, c *C, inflates bool, all subscriptions[C])
 	if in {
 		return all
 	}
-	slot := of.roster.reserve()
-	of.roster.put(slot, c, inflates)
+	slot := of.reserve()
+	of.put(slot, c, inflates)
 	of.members++
 	return slices.Insert(all, place, subscription[C]{of, slot})
 }
@@ -94,7 +94,7 @@ func (t *topics[C]) leaveAll(inflates bool, all subscriptions[C]) {
 
 // vacate gives up a place in a topic. t.mu is held.
 func (t *topics[C]) vacate(s subscription[C], inflates bool) {
-	s.topic.roster.remove(s.slot, inflates)
+	s.topic.remove(s.slot, inflates)
 	if s.topic.members--; s.topic.members == 0 {
 		delete(t.byName, s.topic.name)
 	}

@@ -16,10 +16,8 @@ func (a subscribers) has(c *conn) bool {
 	_, in := c.extra.topics.place(a.topic)
 	return in
 }
-func (a subscribers) inflates() bool                 { return a.roster.inflating.Load() > 0 }
-func (a subscribers) size() int                      { return 0 }
+
 func (a subscribers) same(other audience[conn]) bool { return other == a }
-func (a subscribers) each(deliver func(c *conn))     { a.roster.spread(deliver) }
 
 // Subscribe adds a client to those who get what is published to a topic. Topics
 // come into being with their first client, and go with their last. Subscribing
@@ -79,7 +77,7 @@ func (e *Endpoint) Topics(id ClientID) []string {
 func (e *Endpoint) Members(name string) iter.Seq[ClientID] {
 	return func(yield func(ClientID) bool) {
 		if t := e.topics.find(name); t != nil {
-			t.roster.each(func(c *conn) bool { return yield(c.id) })
+			t.each(func(c *conn) bool { return yield(c.id) })
 		}
 	}
 }
