@@ -144,13 +144,10 @@ func TestBodiesOnTheirWay(t *testing.T) {
 						conn = dial()
 						reader.Reset(conn)
 					}
-					fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", path, size)
-					io.WriteString(conn, strings.Repeat("x", size))
-					answer, err := http.ReadResponse(reader, nil)
+					answer, _, err := ask(conn, reader, post(path, size))
 					if err != nil {
 						t.Fatalf("%s of %d bytes, %s: %v", path, size, over, err)
 					}
-					io.Copy(io.Discard, answer.Body)
 					if answer.Close && answer.StatusCode < 400 {
 						t.Errorf("%s of %d bytes, %s: the connection is closed", path, size, over)
 					}
@@ -165,6 +162,11 @@ func TestBodiesOnTheirWay(t *testing.T) {
 			}
 		}
 	}
+}
+
+// post is a request with so many bytes.
+func post(path string, size int) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", path, size, strings.Repeat("x", size))
 }
 
 // TestCurlUploads has curl send 50 MB to who does not want them: it reads the

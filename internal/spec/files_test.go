@@ -89,12 +89,7 @@ func TestSectionsOfOneFile(t *testing.T) {
 func askTwice(conn net.Conn, path string, want []byte) error {
 	reader := bufio.NewReader(conn)
 	for range 2 {
-		io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
-		response, err := http.ReadResponse(reader, nil)
-		if err != nil {
-			return err
-		}
-		if body, err := io.ReadAll(response.Body); err != nil || !bytes.Equal(body, want) {
+		if _, body, err := ask(conn, reader, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil || body != string(want) {
 			return fmt.Errorf("a body of %d bytes, %v", len(body), err)
 		}
 	}

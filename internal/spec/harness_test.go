@@ -274,6 +274,16 @@ func exchange(t *testing.T, conn net.Conn, text string) string {
 	return string(answer)
 }
 
+// ask sends text and reads one answer with its body; another may follow it.
+func ask(conn io.Writer, reader *bufio.Reader, text string) (answer *http.Response, body string, err error) {
+	go io.WriteString(conn, text)
+	if answer, err = http.ReadResponse(reader, nil); err != nil {
+		return nil, "", err
+	}
+	all, err := io.ReadAll(answer.Body)
+	return answer, string(all), err
+}
+
 func isTimeout(err error) bool {
 	failure, ok := err.(net.Error)
 	return ok && failure.Timeout()

@@ -214,8 +214,7 @@ func getsIn(address net.Addr, end time.Time) bool {
 	}
 	defer conn.Close()
 	conn.SetDeadline(end)
-	io.WriteString(conn, "GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-	_, err = http.ReadResponse(bufio.NewReader(conn), nil)
+	_, _, err = ask(conn, bufio.NewReader(conn), request("a", "/small"))
 	return err == nil
 }
 
@@ -249,9 +248,7 @@ func TestLateHandlers(t *testing.T) {
 				go func() {
 					defer all.Done()
 					conn := dial()
-					fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", path, size)
-					io.WriteString(conn, strings.Repeat("x", size))
-					answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+					answer, _, err := ask(conn, bufio.NewReader(conn), post(path, size))
 					if err != nil || answer.StatusCode != 200 || answer.Close {
 						t.Errorf("%s of %d bytes, %s: %+v, %v", path, size, over, answer, err)
 					}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -40,8 +39,7 @@ func isRefused(t *testing.T, address net.Addr) bool {
 		return true
 	}
 	defer conn.Close()
-	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	_, err = http.ReadResponse(bufio.NewReader(conn), nil)
+	_, _, err = ask(conn, bufio.NewReader(conn), request("a", "/"))
 	return err != nil
 }
 
@@ -81,23 +79,19 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 		res.End("x")
 	}))
 	fresh, idle, busy := dial(t, s.addresses[0]), dial(t, s.addresses[0]), dial(t, s.addresses[0])
-	ask := func(conn net.Conn, path string) error {
-		io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err == nil {
-			_, err = io.Copy(io.Discard, response.Body)
-		}
+	get := func(conn net.Conn, path string) error {
+		_, _, err := ask(conn, bufio.NewReader(conn), "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
 		return err
 	}
-	if err := ask(idle, "/"); err != nil {
+	if err := get(idle, "/"); err != nil {
 		t.Fatal(err)
 	}
 	answered := make(chan error)
-	go func() { answered <- ask(busy, "/long") }()
+	go func() { answered <- get(busy, "/long") }()
 	<-entered
 	eventually(t, "three connections", func() bool { return s.open() == 3 })
 	next := dial(t, s.addresses[0])
-	if err := ask(next, "/"); err != nil {
+	if err := get(next, "/"); err != nil {
 		t.Error("the new one:", err)
 	}
 	if _, err := idle.Read(make([]byte, 1)); err == nil {
@@ -107,7 +101,7 @@ func TestIdleConnectionsGiveWay(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Error("the busy one:", err)
 	}
-	if err := ask(fresh, "/"); err != nil {
+	if err := get(fresh, "/"); err != nil {
 		t.Error("the one that had not asked yet:", err)
 	}
 }
@@ -134,20 +128,21 @@ func TestConnectionsPerIP(t *testing.T) {
 }
 
 func TestMaxRequestsPerConnection(t *testing.T) {
-	for _, test := range []struct{ limit, requests int }{{1, 1}, {3, 3}, {-1, 10}} {
+	for _, test := range []struct{ limit, requests int }{{1, 1}, {3, 3}, {-1, 10}, {0, 3}} {
 		s := run(t, aerys.Options{MaxRequestsPerConnection: test.limit}, local("x"))
 		conn := dial(t, s.addresses[0])
 		reader := bufio.NewReader(conn)
 		for i := 1; i <= test.requests; i++ {
-			io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-			response, err := http.ReadResponse(reader, nil)
+			response, _, err := ask(conn, reader, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			if err != nil {
 				t.Fatal(err)
 			}
-			io.Copy(io.Discard, response.Body)
 			if response.Close != (i == test.limit) {
 				t.Errorf("limit %d, request %d: Close %v", test.limit, i, response.Close)
 			}
+		}
+		if n := s.connections().Accepted; n != 1 {
+			t.Errorf("limit %d: %d connections", test.limit, n)
 		}
 		if test.limit > 0 {
 			if _, err := reader.ReadByte(); err != io.EOF {

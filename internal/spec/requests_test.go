@@ -2,11 +2,9 @@ package spec
 
 import (
 	"bufio"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -45,8 +43,7 @@ func TestOptionsOfTheServer(t *testing.T) {
 		conn := dial()
 		reader := bufio.NewReader(conn)
 		for n := 1; n <= 3; n++ {
-			io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
-			answer, err := http.ReadResponse(reader, nil)
+			answer, _, err := ask(conn, reader, "OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
 			if err != nil {
 				t.Fatal(over, err)
 			}
@@ -74,12 +71,10 @@ func TestRefusalsArePages(t *testing.T) {
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n": {"400 Bad Request", "more than one Content-Length"},
 	} {
 		conn := dial(t, s.addresses[0])
-		io.WriteString(conn, request)
-		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		answer, page, err := ask(conn, bufio.NewReader(conn), request)
 		if err != nil {
 			t.Fatal(err)
 		}
-		page := bodyOf(answer)
 		if !strings.HasPrefix(answer.Status, want.title) || answer.Header.Get("Content-Type") != "text/html; charset=utf-8" || !answer.Close ||
 			!strings.Contains(page, "<h1>"+want.title+"</h1>") || strings.Contains(page, "<pre>") != (want.reason != "") || !strings.Contains(page, want.reason) {
 			t.Errorf("%.60q: %v %q", request, answer, page)
@@ -116,23 +111,6 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-func TestKeepAlive(t *testing.T) {
-	s := run(t, aerys.Options{}, local("x"))
-	conn := dial(t, s.addresses[0])
-	reader := bufio.NewReader(conn)
-	for range 3 {
-		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-		response, err := http.ReadResponse(reader, nil)
-		if err != nil || response.Close {
-			t.Fatal(err)
-		}
-		io.Copy(io.Discard, response.Body)
-	}
-	if a := s.connections().Accepted; a != 1 {
-		t.Errorf("%d connections", a)
-	}
-}
-
 // TestDisconnectEndsTheContext has clients leave while a handler waits: it is
 // told, whatever the request looks like that it answers.
 func TestDisconnectEndsTheContext(t *testing.T) {
@@ -154,13 +132,11 @@ func TestDisconnectEndsTheContext(t *testing.T) {
 			ended <- io.ErrNoProgress
 		}
 	}
-	certFile, keyFile := writeCertificate(t, t.TempDir(), "a")
-	s := run(t, aerys.Options{}, at(action),
-		new(aerys.Host).Expose("::1", 0).Encrypt(certFile, keyFile).Use(action))
+	_, dialers := both(t, run, aerys.Options{}, action)
 	key := "Sec-WebSocket-Key: "
 	for name, text := range map[string]string{
 		"plain":                        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-		"HTTP/1.0":                     "GET / HTTP/1.0\r\n\r\n",
+		"HTTP/1.0":                     "GET / HTTP/1.0\r\nHost: a\r\n\r\n",
 		"a WebSocket key, empty":       "GET / HTTP/1.1\r\nHost: a\r\n" + key + "\r\n\r\n",
 		"a WebSocket handshake":        "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" + key + "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
 		"a key, for events":            "GET /events HTTP/1.1\r\nHost: a\r\n" + key + "x\r\n\r\n",
@@ -172,21 +148,17 @@ func TestDisconnectEndsTheContext(t *testing.T) {
 		"a body that holds a key":      "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 27\r\n\r\n\r\nSec-WebSocket-Key: x\r\n\r\n ",
 		"a body that the handler left": "POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbodyGET / HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
-		for i, address := range s.addresses {
-			var conn net.Conn = dial(t, address)
-			if i > 0 {
-				conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-				name += ", over TLS"
-			}
-			io.WriteString(conn, text)
+		for over, dial := range dialers {
+			conn := dial()
+			go io.WriteString(conn, text)
 			select {
 			case <-entered:
 			case <-time.After(5 * time.Second):
-				t.Fatal(name, ": not served")
+				t.Fatalf("%s, %s: not served", name, over)
 			}
 			conn.Close()
 			if err := <-ended; err != nil {
-				t.Errorf("%s: the context did not end", name)
+				t.Errorf("%s, %s: the context did not end", name, over)
 			}
 		}
 	}
