@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"aerys"
 )
@@ -71,7 +70,6 @@ func TestSectionsOfOneFile(t *testing.T) {
 			for _, from := range []string{"file", "memory"} {
 				clients.Add(1)
 				conn := dial(t, address)
-				conn.SetDeadline(time.Now().Add(time.Minute))
 				go func() {
 					defer clients.Done()
 					start := 1 + i*4321%(size-length)
@@ -258,7 +256,6 @@ func TestFilesOfAllKinds(t *testing.T) {
 				done <- err
 			}))
 			conn := dial(t, s.addresses[0])
-			conn.SetDeadline(time.Now().Add(time.Minute))
 			err := askTwice(conn, "/", []byte(test.want))
 			if whole := len(test.want) == test.length || test.length < 0; whole != (err == nil) {
 				t.Error(err)

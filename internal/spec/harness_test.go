@@ -166,7 +166,7 @@ func (s *server) open() int64 { return s.connections().Open }
 const waited = 10
 
 // patience is how long a test waits for what has to happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {

@@ -307,7 +307,6 @@ func askForStream(t *testing.T, address net.Addr, encrypted bool) *streamClient 
 		if encrypted {
 			c.Conn = dialTLS(t, address, "h2")
 		}
-		c.SetDeadline(time.Now().Add(time.Minute))
 		io.WriteString(c, begin(closedWindow)+frame(headersFrame, endStream|endHeaders, 1, getRoot))
 		if c.next(func() bool { return c.begun }) == nil && c.begun {
 			return c

@@ -99,7 +99,6 @@ func begun(t *testing.T, address net.Addr, encrypted bool) *bufio.Reader {
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 		conn := dial(t, address)
 		conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-		conn.SetDeadline(time.Now().Add(time.Minute))
 		if encrypted {
 			conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 		}
