@@ -7,6 +7,8 @@ import (
 	"net/http"
 )
 
+// This file starts and stops a gateway, as often as servers do.
+
 var (
 	errStopped = errors.New("ws: the gateway was stopped while it started")
 	errStart   = errors.New("ws: OnStart panicked: the log has its stack")

@@ -10,6 +10,9 @@ import (
 	"aerys/ws/frame"
 )
 
+// This file sends: messages, what is broadcast and control frames wait in a conn's
+// outbox, from where the socket takes them. Large ones leave from where they lie.
+
 // ErrStreaming says that a message could not be sent, because a Writer of the
 // same client was open, of which nothing left for Options.WriteTimeout.
 var ErrStreaming = errors.New("ws: another message is being written to the client: close its Writer first")

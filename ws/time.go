@@ -9,6 +9,9 @@ import (
 	"aerys/ws/frame"
 )
 
+// This file is what is done because time has passed: pings (RFC 6455 §5.5.2), and
+// the ends of WriteTimeout, ClosePeriod and of a silence.
+
 // Tick implements loop.Owner: it does what is due for a client. All that depends
 // on time does so on now alone.
 func (c *conn) Tick(_ *loop.Conn, now loop.Time) {
