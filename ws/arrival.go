@@ -20,7 +20,7 @@ type arrival struct {
 }
 
 // opener calls OnOpen with what OnHandshake returned.
-type opener interface{ open(ClientID) }
+type opener func(ClientID)
 
 // mark is the mount that a client has to remember.
 func (o *arrival) mark() *mount {

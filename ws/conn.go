@@ -51,14 +51,13 @@ type Endpoint struct {
 	entering    sync.WaitGroup // handshakes that are accepted, but no clients yet
 }
 
-// application is a Handler whose type parameter is out of sight.
-type application interface {
-	start(*Endpoint) error
-	// handshake asks OnHandshake, and returns what calls OnOpen.
-	handshake(*aerys.Request, *aerys.Response) opener
-	data(ClientID, *Message)
-	closed(ClientID, Code, string)
-	stop()
+// application is a Handler's methods.
+type application struct {
+	start     func(*Endpoint) error
+	handshake func(*aerys.Request, *aerys.Response) opener
+	data      func(ClientID, *Message)
+	closed    func(ClientID, Code, string)
+	stop      func()
 }
 
 // conn is one client's connection: the rules of RFC 6455, and nothing of how

@@ -3,77 +3,42 @@ package ws
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"sync"
 	"sync/atomic"
 )
 
-// counters are what Gateway.Monitor shows.
-type counters struct {
-	accepted atomic.Uint64
+// This file counts: what goes over each connection, and what becomes of all.
 
-	slowDue later // the log is to tell of those closed for not reading
-
-	mu       sync.Mutex
-	slow     uint64            // closed for not reading
-	reported uint64            // of them, those that the log tells of
-	why      string            // the last was closed
-	rejected map[string]uint64 // by reason
-	closed   map[Code]uint64   // by code
-	failures map[Code]uint64   // closed by us, by code
-	past     Traffic           // of clients that are gone
+// Traffic counts what went over a connection. Frames include control frames,
+// bytes include frame headers but not the handshake; messages are data messages.
+type Traffic struct {
+	BytesRead, FramesRead, MessagesRead uint64
+	BytesSent, FramesSent, MessagesSent uint64
 }
 
-// failed counts a client that is closed for what it did.
-func (s *counters) failed(code Code) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.failures == nil {
-		s.failures = make(map[Code]uint64)
-	}
-	s.failures[code]++
+func (t *Traffic) add(more *Traffic) {
+	t.BytesRead += more.BytesRead
+	t.FramesRead += more.FramesRead
+	t.MessagesRead += more.MessagesRead
+	t.BytesSent += more.BytesSent
+	t.FramesSent += more.FramesSent
+	t.MessagesSent += more.MessagesSent
 }
 
-// tooSlow counts a client that is closed for not reading.
-func (s *counters) tooSlow(why string) {
-	s.failed(CodePolicyViolation)
-	s.slowDue.arm()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.slow++
-	s.why = why
-}
+// The counts of a conn.
+const (
+	bytesRead = iota
+	framesRead
+	messagesRead
+	bytesSent
+	framesSent
+	messagesSent
+	counts
+)
 
-// reportSlow logs that clients were closed for not reading since it was last
-// called.
-func (s *counters) reportSlow(log *slog.Logger) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	log.LogAttrs(context.Background(), slog.LevelWarn, "ws: clients that do not read were closed",
-		slog.Uint64("clients", s.slow-s.reported), slog.String("last", s.why))
-	s.reported = s.slow
-}
-
-// ended counts a client that is gone.
-func (s *counters) ended(code Code, traffic *Traffic) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed == nil {
-		s.closed = make(map[Code]uint64)
-	}
-	s.closed[code]++
-	s.past.add(traffic)
-}
-
-// rejects counts a handshake that was refused.
-func (s *counters) rejects(reason string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.rejected == nil {
-		s.rejected = make(map[string]uint64)
-	}
-	s.rejected[reason]++
-}
+// tally is a conn's counts without their upper halves: few conns ever reach
+// four billion of anything, and there are many conns.
+type tally [counts]uint32
 
 // State is what Gateway.Monitor reports. Nothing in it is about one client.
 type State struct {
@@ -89,40 +54,64 @@ type State struct {
 	Traffic
 }
 
-// Monitor returns a State, as of now. It looks at every client.
-func (g *Gateway) Monitor() any { return g.endpoint.state() }
+// counters are what there was of clients so far.
+type counters struct {
+	accepted atomic.Uint64
 
-func (e *Endpoint) state() State {
-	s := &e.counters
-	s.mu.Lock()
-	state := State{
-		Active:   e.Len(),
-		Accepted: s.accepted.Load(),
-		Rejected: maps.Clone(s.rejected),
-		Closed:   maps.Clone(s.closed),
-		Failed:   maps.Clone(s.failures),
-		Slow:     s.slow,
-		Traffic:  s.past,
+	slowDue later // the log is to tell of those closed for not reading
+
+	mu       sync.Mutex
+	total    State  // its Traffic is of clients that are gone, the rest of now is not in it
+	reported uint64 // of total.Slow, those that the log tells of
+	why      string // the last of them was closed
+}
+
+// increment counts one more of a kind.
+func increment[K comparable](counts *map[K]uint64, kind K) {
+	if *counts == nil {
+		*counts = make(map[K]uint64)
 	}
-	s.mu.Unlock()
-	e.table.each(func(c *conn) bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.activity == ended {
-			return true // counted among those that are gone
-		}
-		traffic := c.traffic()
-		state.Traffic.add(&traffic)
-		if c.activity == paused {
-			state.Paused++
-		}
-		if c.out != nil {
-			state.Queued += int64(c.out.size)
-		}
-		return true
-	})
-	e.topics.mu.RLock()
-	defer e.topics.mu.RUnlock()
-	state.Topics = len(e.topics.byName)
-	return state
+	(*counts)[kind]++
+}
+
+// failed counts a client that is closed for what it did.
+func (s *counters) failed(code Code) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	increment(&s.total.Failed, code)
+}
+
+// tooSlow counts a client that is closed for not reading.
+func (s *counters) tooSlow(why string) {
+	s.slowDue.arm()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	increment(&s.total.Failed, CodePolicyViolation)
+	s.total.Slow++
+	s.why = why
+}
+
+// reportSlow logs that clients were closed for not reading since it was last
+// called.
+func (s *counters) reportSlow(log *slog.Logger) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	log.LogAttrs(context.Background(), slog.LevelWarn, "ws: clients that do not read were closed",
+		slog.Uint64("clients", s.total.Slow-s.reported), slog.String("last", s.why))
+	s.reported = s.total.Slow
+}
+
+// ended counts a client that is gone.
+func (s *counters) ended(code Code, traffic *Traffic) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	increment(&s.total.Closed, code)
+	s.total.Traffic.add(traffic)
+}
+
+// rejects counts a handshake that was refused.
+func (s *counters) rejects(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	increment(&s.total.Rejected, reason)
 }

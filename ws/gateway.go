@@ -41,7 +41,7 @@ func Websocket[T any](handler Handler[T], options ...Options) *Gateway {
 		chosen = options[0]
 	}
 	g := new(Gateway)
-	g.endpoint.init(typed[T]{handler}, chosen.withDefaults())
+	g.endpoint.init(newApplication(handler), chosen.withDefaults())
 	g.plain.Use(g)
 	return g
 }
@@ -164,15 +164,11 @@ const dropPeriod = time.Second
 
 // gone waits for a while until there are no clients.
 func (e *Endpoint) gone(ctx context.Context, while time.Duration) bool {
-	timeout := time.NewTimer(while)
-	defer timeout.Stop()
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
+	ctx, cancel := context.WithTimeout(ctx, while)
+	defer cancel()
 	for e.table.length.Load() > 0 {
 		select {
-		case <-poll.C:
-		case <-timeout.C:
-			return false
+		case <-time.After(time.Millisecond):
 		case <-ctx.Done():
 			return false
 		}

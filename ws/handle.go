@@ -104,7 +104,7 @@ func (r *reader) goOn() {
 func (c *conn) onOpen(o opener) {
 	returned := false
 	defer c.recovered("OnOpen", &returned)
-	o.open(c.id)
+	o(c.id)
 	returned = true
 }
 

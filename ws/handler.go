@@ -45,23 +45,16 @@ type Handler[T any] interface {
 	OnStop()
 }
 
-type typed[T any] struct{ Handler[T] }
-
-type opening[T any] struct {
-	handler Handler[T]
-	value   T
+// newApplication puts the type parameter of a handler out of sight.
+func newApplication[T any](handler Handler[T]) application {
+	return application{
+		start: handler.OnStart,
+		handshake: func(req *aerys.Request, res *aerys.Response) opener {
+			value := handler.OnHandshake(req, res)
+			return func(id ClientID) { handler.OnOpen(id, value) }
+		},
+		data:   handler.OnData,
+		closed: handler.OnClose,
+		stop:   handler.OnStop,
+	}
 }
-
-func (t typed[T]) start(e *Endpoint) error { return t.OnStart(e) }
-
-func (t typed[T]) handshake(req *aerys.Request, res *aerys.Response) opener {
-	return &opening[T]{t.Handler, t.OnHandshake(req, res)}
-}
-
-func (o *opening[T]) open(id ClientID) { o.handler.OnOpen(id, o.value) }
-
-func (t typed[T]) data(id ClientID, m *Message) { t.OnData(id, m) }
-
-func (t typed[T]) closed(id ClientID, code Code, reason string) { t.OnClose(id, code, reason) }
-
-func (t typed[T]) stop() { t.OnStop() }

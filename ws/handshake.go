@@ -35,12 +35,24 @@ func (e *Endpoint) check(r *http.Request, a *agreement) *refusal {
 		return &refusal{http.StatusBadRequest, "a WebSocket handshake has no body"}
 	case len(h["Sec-Websocket-Key"]) != 1 || !validKey(h["Sec-Websocket-Key"][0]):
 		return &refusal{http.StatusBadRequest, "Sec-WebSocket-Key is not one value of 16 bytes in base64"}
-	}
-	if no := e.checkOrigin(r); no != nil {
-		return no
+	case !originAllowed(h["Origin"], r.Host, e.options.Origins):
+		e.logOrigin(r)
+		return &refusal{http.StatusForbidden, "pages of this origin may not connect"}
 	}
 	a.key = h["Sec-Websocket-Key"][0]
 	return e.negotiate(h, a)
+}
+
+// logOrigin tells of an origin that was refused, and what to do about it. The host
+// is what the client asked for: behind a proxy that is known to the
+// aerys.TrustedProxies in front, what it said.
+func (e *Endpoint) logOrigin(r *http.Request) {
+	what := []any{slog.String("origin", clip(strings.Join(r.Header["Origin"], ", "))), slog.String("host", clip(r.Host))}
+	if forwarded := r.Header["X-Forwarded-Host"]; len(forwarded) > 0 {
+		what = append(what, slog.String("X-Forwarded-Host", clip(strings.Join(forwarded, ", "))),
+			slog.String("hint", "what a proxy forwards is believed behind aerys.TrustedProxies"))
+	}
+	e.foreign.log(e.options.Logger, slog.LevelWarn, "ws: origin refused: add it to Options.Origins if its pages may connect", what...)
 }
 
 // negotiate settles subprotocol and extensions (RFC 6455 §4.2.2).

@@ -38,3 +38,12 @@ func (o *occasion) due(now time.Time) (omitted int, due bool) {
 	omitted, o.omitted, o.last = o.omitted, 0, now
 	return omitted, true
 }
+
+// clip cuts what a client sent to what a log can bear.
+func clip(s string) string {
+	const most = 256
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}
