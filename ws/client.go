@@ -57,7 +57,7 @@ var (
 // server sends on it.
 func newConn(nc net.Conn, body io.Reader, terms deflate.Terms, o *DialOptions) *Conn {
 	c := &Conn{nc: nc, reader: bufio.NewReader(body), deflate: terms, writing: make(baton, 1), reading: make(baton, 1)}
-	c.options = Options{MaxMessageSize: o.MaxMessageSize, ClosePeriod: o.ClosePeriod}.withDefaults()
+	c.options = Options{MaxMessageSize: o.MaxMessageSize, ClosePeriod: o.ClosePeriod, MaxFrameSize: -1, MaxFramesPerMessage: -1}.withDefaults()
 	if terms.Takeover() {
 		c.window = new(deflate.Window)
 	}
@@ -142,14 +142,11 @@ func (c *Conn) readMessage() (data []byte, binary bool, err error) {
 	valid := in.text.Complete()
 	if in.compressed {
 		data, err = deflate.Inflate(nil, data, c.window, c.options.MaxMessageSize)
-		valid = utf8.Valid(data)
+		valid = err != nil || binary || utf8.Valid(data)
 	}
 	in.gathered = nil // it is the caller's, not a pool's
 	in.endMessage()
-	switch {
-	case err == deflate.ErrLimit:
-		err = errReadSize
-	case err == nil && !binary && !valid:
+	if !valid {
 		err = errText
 	}
 	return data, binary, err
@@ -168,16 +165,8 @@ func (c *Conn) readHeader() error {
 	if h.Opcode.Control() {
 		return c.readControl(h, size)
 	}
-	if h.Length > c.options.MaxMessageSize-in.size {
-		return errReadSize
-	}
 	c.reader.Discard(size)
-	if h.Opcode != frame.Continuation {
-		in.opcode, in.compressed = h.Opcode, h.Rsv != 0
-	}
-	in.header, in.remaining = h, h.Length
-	in.size += h.Length
-	return nil
+	return in.beginFrame(h, c.options)
 }
 
 // peekHeader returns the next header and its size. It is still to be read.
@@ -199,10 +188,8 @@ func (c *Conn) readPayload() error {
 	in.gathered = slices.Grow(in.gathered, room)
 	read := len(in.gathered)
 	n, err := c.reader.Read(in.gathered[read : read+room])
-	in.gathered = in.gathered[:read+n]
-	in.remaining -= int64(n)
-	if in.opcode == frame.Text && !in.compressed && !in.text.Valid(in.gathered[read:]) {
-		return errText
+	if fault := in.gather(in.gathered[read : read+n]); fault != nil {
+		return fault
 	}
 	return err
 }
@@ -239,6 +226,9 @@ func (c *Conn) endReading(err error) error {
 		c.answered = true
 		c.sayClose(closed, "") // the code alone is echoed
 	case errors.As(err, &violation):
+		if violation == errMessageSize || violation == deflate.ErrLimit {
+			violation = errReadSize
+		}
 		c.sayClose(&CloseError{violation.Code, violation.Reason}, violation.Reason)
 	default:
 		return c.lost(err)

@@ -280,7 +280,9 @@ func (in *incoming) beginFrame(h frame.Header, options *Options) error {
 
 // unmask unmasks and checks the payload's next bytes.
 func (in *incoming) unmask(piece []byte) error {
-	frame.Mask(piece, in.header.Key, int(in.header.Length-in.remaining))
+	if in.header.Masked { // it comes from a client
+		frame.Mask(piece, in.header.Key, int(in.header.Length-in.remaining))
+	}
 	in.remaining -= int64(len(piece))
 	if in.opcode != frame.Text || in.compressed {
 		return nil
