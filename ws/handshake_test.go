@@ -206,38 +206,17 @@ func TestHandshakeAccepted(t *testing.T) {
 	}
 }
 
-// RFC 7692 §5.1, §7: an offer with a parameter that is unknown, repeated or invalid is
-// declined, and the next one is looked at.
+// RFC 7692 §5.1: the first offer that can be accepted is answered. Which can, and how, is
+// what package deflate tests.
 func TestHandshakeCompression(t *testing.T) {
 	t.Parallel()
-	const plain = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 	s := serve(t, byHTTP, &recorder{}, ws.Options{Compression: true})
 	for _, test := range []struct{ offers, answer string }{
-		{"permessage-deflate", plain},
-		{"permessage-deflate; client_max_window_bits", plain},
-		{"permessage-deflate; client_max_window_bits=8", plain},
-		{"permessage-deflate; server_no_context_takeover; client_no_context_takeover", plain},
-		{", permessage-deflate,", plain},
-		{"permessage-deflate; server_max_window_bits = 10", "permessage-deflate; server_no_context_takeover; server_max_window_bits=10; client_no_context_takeover"},
-		{`permessage-deflate ; server_max_window_bits= "10" ;client_max_window_bits`, "permessage-deflate; server_no_context_takeover; server_max_window_bits=10; client_no_context_takeover"},
-		{`permessage-deflate; server_max_window_bits="12"`, "permessage-deflate; server_no_context_takeover; server_max_window_bits=12; client_no_context_takeover"},
-		{"permessage-deflate; server_max_window_bits=7", ""},
-		{"permessage-deflate; server_max_window_bits=16", ""},
-		{"permessage-deflate; server_max_window_bits=x", ""},
-		{"permessage-deflate; server_max_window_bits=08", ""},
-		{"permessage-deflate; server_max_window_bits", ""},
-		{"permessage-deflate; server_max_window_bits=10; server_max_window_bits=10", ""},
-		{"permessage-deflate; client_max_window_bits=7", ""},
-		{"permessage-deflate; client_max_window_bits=16", ""},
-		{"permessage-deflate; client_max_window_bits; client_max_window_bits", ""},
-		{"permessage-deflate; server_no_context_takeover; server_no_context_takeover", ""},
-		{"permessage-deflate; client_no_context_takeover=1", ""},
-		{"permessage-deflate; unknown", ""},
-		{"PERMESSAGE-DEFLATE", ""},
-		{"x-webkit-deflate-frame", ""},
-		{"permessage-deflate; server_max_window_bits=7, permessage-deflate", plain},
+		{"permessage-deflate; client_max_window_bits", "permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
 		{"permessage-deflate; unknown, x-zip, permessage-deflate; server_max_window_bits=15",
 			"permessage-deflate; server_no_context_takeover; server_max_window_bits=15; client_no_context_takeover"},
+		{"permessage-deflate; server_max_window_bits=7", ""},
+		{"x-webkit-deflate-frame", ""},
 	} {
 		t.Run(test.offers, func(t *testing.T) {
 			p := s.connect(t)

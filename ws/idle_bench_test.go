@@ -46,7 +46,7 @@ func idleMemory(b *testing.B, at setting, compression bool) memory {
 	message := strings.Repeat("all work and no play makes a dull message; ", 25)
 	wire, field := text(message), "X-Compression: no"
 	if compression {
-		wire, field = masked(frame.Header{Fin: true, Rsv: 4, Opcode: frame.Text}, deflated(message)), compressing
+		wire, field = masked(frame.Header{Fin: true, Rsv: 4, Opcode: frame.Text}, deflate(message)), compressing
 	}
 	var before memory
 	for n := range clients + 100 {

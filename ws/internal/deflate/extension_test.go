@@ -116,6 +116,8 @@ func TestAccept(t *testing.T) {
 		{"RFC 7692 §7.1.2.1: answered with the same value", "permessage-deflate; server_max_window_bits=8", answer + "; server_max_window_bits=8", 8},
 		{"RFC 2616 §2.1: spaces around the equals sign", "permessage-deflate; server_max_window_bits = 10", answer + "; server_max_window_bits=10", 10},
 		{"RFC 6455 §9.1: quoted", `permessage-deflate; server_max_window_bits="12"`, answer + "; server_max_window_bits=12", 12},
+		{"RFC 6455 §9.1: quoted, with spaces", `permessage-deflate ; server_max_window_bits= "10" ;client_max_window_bits`, answer + "; server_max_window_bits=10", 10},
+		{"RFC 9110 §5.6.1.2: empty elements are ignored", ", permessage-deflate,", answer, 15},
 		{"RFC 7692 §7.1.3: the first is preferred", "permessage-deflate; client_max_window_bits; server_max_window_bits=10, permessage-deflate; client_max_window_bits",
 			answer + "; server_max_window_bits=10", 10},
 
@@ -135,6 +137,7 @@ func TestAccept(t *testing.T) {
 		{"RFC 7692 §7: none twice", "permessage-deflate; client_no_context_takeover; client_no_context_takeover", none, 0},
 		{"RFC 7692 §7: none twice", "permessage-deflate; server_max_window_bits=15; server_max_window_bits=15", none, 0},
 		{"RFC 7692 §7: none twice", "permessage-deflate; client_max_window_bits; client_max_window_bits=15", none, 0},
+		{"RFC 6455 §9.1: names are case-sensitive", "PERMESSAGE-DEFLATE", none, 0},
 		{"RFC 6455 §9.1: another extension", "x-webkit-deflate-frame", none, 0},
 		{"RFC 6455 §9.1: no extension", "", none, 0},
 		{"RFC 7692 §5: after one declined, the next", "permessage-deflate; server_max_window_bits=7, foo, permessage-deflate; server_max_window_bits=9",
