@@ -108,11 +108,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// number is what a limit may be made of.
-type number interface{ ~int | ~int64 }
-
 // limit returns value, the default for zero, and no limit for a negative one.
-func limit[T number](value, standard, none T) T {
+func limit[T ~int | ~int64](value, standard, none T) T {
 	switch {
 	case value == 0:
 		return standard

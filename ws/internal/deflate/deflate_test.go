@@ -428,8 +428,6 @@ func TestSlidingWindow(t *testing.T) {
 	if small.add([]byte("Hello")); cap(small) > 16 {
 		t.Errorf("5 bytes take %d", cap(small))
 	}
-	var none *Window
-	none.add([]byte("Hello"))
 }
 
 // flushed compresses pieces, each of which can be inflated when it has come.

@@ -229,7 +229,7 @@ func (s *source) Read(p []byte) (int, error) {
 
 // Window is the end of what a peer has sent, inflated: as much as its
 // next message may refer to (RFC 7692 §7.2.3.2). It takes memory as it fills, at
-// most maxWindow. A nil *Window stays empty.
+// most maxWindow.
 type Window []byte
 
 // maxWindow is the largest window of DEFLATE (RFC 1951 §2).
@@ -237,9 +237,6 @@ const maxWindow = 32 << 10
 
 // add keeps the last maxWindow bytes of the window and p, which do not overlap.
 func (w *Window) add(p []byte) {
-	if w == nil {
-		return
-	}
 	p = p[max(0, len(p)-maxWindow):]
 	keep := (*w)[max(0, len(*w)+len(p)-maxWindow):]
 	grown := *w
