@@ -68,21 +68,19 @@ type transport interface {
 	tryRead(p []byte) (int, error) // ErrAgain if there is nothing
 	tryReadAhead(p []byte) (int, error)
 	tryWrite(p []byte) (int, error) // as much as goes without waiting; tells Conn.wrote
-	queues() bool                   // something that tryWrite took is still here
-	mayRead() bool                  // there may be something that was not read
-	hungUp() bool                   // the peer has ended its direction, whatever is before that end
-	waitRead(wake <-chan struct{})  // until there may be something to read, or wake
-	waitWrite(wake <-chan struct{}) // until writing may succeed, or wake
+	write(p []byte) (int, error)    // all of it
+	waits() int                     // how much tryWrite took that is still here
 	setWriteDeadline(time.Time)     // for writes that wait below
-	lookAhead() (came, gone bool)   // while Serve is running
+	watch()                         // mark is to be called when something comes
+	retry()                         // writing may succeed although nothing was said of it
 	peerEnded() bool
-	retry() // writing may succeed although nothing was said of it
 	closeWrite() error
 	interrupt() // reads and writes fail from now on, those under way too
-	resume()    // Serve is to be called
+	schedule()  // run is to be called
 	close()     // for good; only by who runs it
 	hijack() (net.Conn, error)
 	localAddr() net.Addr
+	secured() *tls.Conn // nil in clear text
 }
 
 // Conn is a connection. Reading and what is said of it is for its owner's
@@ -95,7 +93,7 @@ type Conn struct {
 	poller    uint8 // the number of the engine's that tells of it
 
 	mu    sync.Mutex // guards owner
-	flags atomic.Uint32
+	state atomic.Uint32
 	owner Owner
 	extra atomic.Pointer[extra]
 
@@ -103,23 +101,14 @@ type Conn struct {
 	lastWritten atomic.Uint32 // when the peer last took some
 }
 
-// The bits of Conn.flags.
-const (
-	asked  = 1 << iota // for Soon
-	listed             // it is on the list of those to look at soon
-	stuck              // bytes wait for the peer to take them
-)
-
-// setBits sets and clears bits, and returns what was before. (In Go 1.24.0 the
-// results of atomic.Uint32's Or and And are wrong.)
-func setBits(state *atomic.Uint32, set, clear uint32) (before uint32) {
-	for {
-		before = state.Load()
-		after := before&^clear | set
-		if after == before || state.CompareAndSwap(before, after) {
-			return before
-		}
+// init readies a connection, before anybody knows it.
+func (c *Conn) init(l *Loop, t transport, remote netip.AddrPort) {
+	c.loop, c.transport = l, t
+	if remote.IsValid() {
+		c.remote = newAddress(remote)
 	}
+	c.lastRead.Store(l.now.Load())
+	c.lastWritten.Store(l.now.Load())
 }
 
 // address is a netip.AddrPort that takes half as much memory, where it has no
@@ -138,19 +127,13 @@ func (a address) addrPort() (full netip.AddrPort) {
 	return full
 }
 
-// extra is what few connections need.
-type extra struct {
-	readable, writable chan struct{} // wake who waits
-	read, write        deadline
-}
-
 // extras returns what few connections need, made when there is none.
 func (c *Conn) extras() *extra {
 	for {
 		if e := c.extra.Load(); e != nil {
 			return e
 		}
-		c.extra.CompareAndSwap(nil, &extra{readable: make(chan struct{}, 1), writable: make(chan struct{}, 1)})
+		c.extra.CompareAndSwap(nil, newExtra())
 	}
 }
 
@@ -166,14 +149,13 @@ func (c *Conn) Owner() Owner {
 // has returned.
 func (c *Conn) SetOwner(o Owner) {
 	if e := c.extra.Swap(nil); e != nil {
-		e.read.stop()
-		e.write.stop()
+		e.stop()
 		c.transport.setWriteDeadline(time.Time{})
 	}
 	c.mu.Lock()
 	c.owner = o
 	c.mu.Unlock()
-	c.transport.resume()
+	c.Resume()
 }
 
 // Loop returns the loop that the connection is of.
@@ -186,12 +168,7 @@ func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote.addrPort() }
 func (c *Conn) LocalAddr() net.Addr { return c.transport.localAddr() }
 
 // TLS returns the connection's TLS, nil if it is not encrypted.
-func (c *Conn) TLS() *tls.Conn {
-	if s, ok := c.transport.(interface{ secured() *tls.Conn }); ok {
-		return s.secured()
-	}
-	return nil
-}
+func (c *Conn) TLS() *tls.Conn { return c.transport.secured() }
 
 // LastRead returns when bytes last came from the peer, or the connection began.
 func (c *Conn) LastRead() Time { return Time(c.lastRead.Load()) }
@@ -212,7 +189,9 @@ func (c *Conn) TryRead(p []byte) (int, error) {
 // TryReadAhead is TryRead for the owner's Ahead: what it reads, Serve does not.
 func (c *Conn) TryReadAhead(p []byte) (int, error) {
 	n, err := c.transport.tryReadAhead(p)
-	c.read(n)
+	if c.read(n); err != nil && err != ErrAgain {
+		c.call(0) // Serve may be waiting for that, or have returned because it would have had to
+	}
 	return n, err
 }
 
@@ -242,10 +221,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 // os.ErrDeadlineExceeded behind the deadline of SetReadDeadline.
 func (c *Conn) Wait() error {
 	e := c.extras()
-	if e.read.over.Load() {
-		return os.ErrDeadlineExceeded
+	if !e.read.over.Load() {
+		c.transport.watch()
+		c.park(readerParked, pending, 0, e.readable)
 	}
-	c.transport.waitRead(e.readable)
 	if e.read.over.Load() {
 		return os.ErrDeadlineExceeded
 	}
@@ -258,11 +237,11 @@ func (c *Conn) Wait() error {
 func (c *Conn) PeerEnded() bool { return c.transport.peerEnded() }
 
 // MayRead reports whether there may be something that was not read.
-func (c *Conn) MayRead() bool { return c.transport.mayRead() }
+func (c *Conn) MayRead() bool { return c.state.Load()&(pending|kept) != 0 }
 
 // HungUp reports whether the peer has left, or ended its direction, whatever is
 // before that end and was not read.
-func (c *Conn) HungUp() bool { return c.transport.hungUp() }
+func (c *Conn) HungUp() bool { return c.state.Load()&hangup != 0 }
 
 // TryWrite sends as much as the peer takes at once. If that is not all, the
 // owner's Writable is called when it may take more. It never waits.
@@ -270,7 +249,7 @@ func (c *Conn) TryWrite(p []byte) (int, error) { return c.transport.tryWrite(p) 
 
 // Queued reports whether something that TryWrite took has not left yet. The
 // owner's Writable is called when it has.
-func (c *Conn) Queued() bool { return c.transport.queues() }
+func (c *Conn) Queued() bool { return c.transport.waits() > 0 }
 
 // wrote notes that the peer took n bytes, and whether more wait for it.
 func (c *Conn) wrote(n int, more bool) {
@@ -284,31 +263,17 @@ func (c *Conn) wrote(n int, more bool) {
 	switch {
 	case more == before:
 	case more:
-		setBits(&c.flags, stuck, 0)
+		setBits(&c.state, stuck, 0)
 	default:
-		setBits(&c.flags, 0, stuck)
+		setBits(&c.state, 0, stuck)
 	}
 }
 
-func (c *Conn) isStuck() bool { return c.flags.Load()&stuck != 0 }
+func (c *Conn) isStuck() bool { return c.state.Load()&stuck != 0 }
 
 // Write sends p, and waits for the peer to take it. The error is
 // os.ErrDeadlineExceeded behind the deadline of SetWriteDeadline.
-func (c *Conn) Write(p []byte) (n int, err error) {
-	if s, ok := c.transport.(*stream); ok {
-		return s.write(p)
-	}
-	for {
-		if e := c.extra.Load(); e != nil && e.write.over.Load() {
-			return n, os.ErrDeadlineExceeded
-		}
-		some, err := c.TryWrite(p[n:])
-		if n += some; err != nil || n == len(p) && !c.transport.queues() {
-			return n, err
-		}
-		c.transport.waitWrite(c.extras().writable)
-	}
-}
+func (c *Conn) Write(p []byte) (int, error) { return c.transport.write(p) }
 
 // CloseWrite tells the peer that nothing more will come.
 func (c *Conn) CloseWrite() error { return c.transport.closeWrite() }
@@ -316,31 +281,6 @@ func (c *Conn) CloseWrite() error { return c.transport.closeWrite() }
 // Interrupt makes reading and writing fail from now on, also what is under way,
 // so that Serve ends the connection. Any goroutine may call it.
 func (c *Conn) Interrupt() { c.transport.interrupt() }
-
-// Resume has Serve called, although nothing has come.
-func (c *Conn) Resume() { c.transport.resume() }
-
-// Soon has the owner's Soon called in about a millisecond.
-func (c *Conn) Soon() { c.lookSoon(asked) }
-
-// lookSoon puts the connection on the list of those to look at soon, once.
-func (c *Conn) lookSoon(why uint32) {
-	if setBits(&c.flags, why|listed, 0)&listed == 0 {
-		c.loop.soon.add(c)
-	}
-}
-
-// tellSoon tells the owner what it is to know a millisecond later.
-func (c *Conn) tellSoon() {
-	before := setBits(&c.flags, 0, asked|listed)
-	came, gone := c.transport.lookAhead()
-	if came {
-		c.Owner().Ahead(c, gone)
-	}
-	if before&asked != 0 {
-		c.Owner().Soon(c)
-	}
-}
 
 // Hijack takes the connection out of the loop: in clear text a *net.TCPConn or
 // *net.UnixConn, over TLS the *tls.Conn, which blocks from then on. Only Serve
@@ -370,70 +310,4 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	e.write.set(t, e.writable)
 	c.transport.setWriteDeadline(t)
 	return nil
-}
-
-// deadline is one that an owner has set.
-type deadline struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	over  atomic.Bool
-}
-
-// set sets the deadline, in place of the one before. wake wakes who waits.
-func (d *deadline) set(t time.Time, wake chan struct{}) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-	left := time.Until(t)
-	if d.over.Store(!t.IsZero() && left <= 0); t.IsZero() {
-		return
-	}
-	if left <= 0 {
-		signal(wake)
-		return
-	}
-	var timer *time.Timer
-	timer = time.AfterFunc(left, func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.timer == timer {
-			d.over.Store(true)
-			signal(wake)
-		}
-	})
-	d.timer = timer
-}
-
-// stop ends the timer.
-func (d *deadline) stop() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-}
-
-// signal wakes who waits for a channel, or will.
-func signal(wake chan struct{}) {
-	select {
-	case wake <- struct{}{}:
-	default:
-	}
-}
-
-// finish ends a connection that Serve is done with.
-func (c *Conn) finish(err error) {
-	if e := c.extra.Load(); e != nil {
-		e.read.stop()
-		e.write.stop()
-	}
-	c.loop.table.remove(c)
-	if err != ErrHijacked {
-		defer c.transport.close() // also when Over does not return
-	}
-	c.Owner().Over(c, err) // before the peer can know
 }

@@ -34,13 +34,8 @@ func (c *Conn) LimitUnsent() {
 
 // Held is how much memory takes what was written and has not arrived, as far as
 // that can be told: when it gets less, the peer makes progress.
-func (c *Conn) Held() (n int) {
-	switch t := c.transport.(type) {
-	case *secure:
-		n = t.waits()
-	case *stream:
-		n = t.waits()
-	}
+func (c *Conn) Held() int {
+	n := c.transport.waits()
 	c.onSocket(func(fd int) {
 		// This is no filter: it is the type of package syscall that has eight numbers.
 		info, err := syscall.GetsockoptICMPv6Filter(fd, syscall.SOL_SOCKET, soMemInfo)
@@ -55,30 +50,22 @@ func (c *Conn) Held() (n int) {
 // onSocket calls do for the connection's socket, or that below its TLS, if it has
 // one.
 func (c *Conn) onSocket(do func(fd int)) {
-	switch t := c.transport.(type) {
-	case *stream:
-		onSocket(t.net, do)
-	default:
-		plain(c).use(func(fd int) (int, error) {
+	if s := plain(c); s != nil {
+		s.use(func(fd int) (int, error) {
 			do(fd)
 			return 0, nil
 		})
+		return
 	}
-}
-
-func onSocket(conn net.Conn, do func(fd int)) {
+	conn := c.transport.(*stream).net
 	for {
-		c, ok := conn.(interface{ NetConn() net.Conn })
+		above, ok := conn.(interface{ NetConn() net.Conn })
 		if !ok {
 			break
 		}
-		conn = c.NetConn()
+		conn = above.NetConn()
 	}
-	if c, ok := conn.(syscall.Conn); ok {
-		if raw, err := c.SyscallConn(); err == nil {
-			raw.Control(func(fd uintptr) { do(int(fd)) })
-		}
-	}
+	control(conn, func(fd uintptr) { do(int(fd)) })
 }
 
 // fewBytes is less than it pays to wait for, manyBytes is enough to read at a

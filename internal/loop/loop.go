@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,8 +19,6 @@ type Loop struct {
 	epoch  time.Time
 	now    atomic.Uint32
 
-	pipes pipes
-
 	received, sent atomic.Int64
 
 	mu        sync.Mutex // guards what follows
@@ -29,13 +26,13 @@ type Loop struct {
 	closed    bool
 }
 
-// New makes a loop. log hears of what no owner can be told. Close gives back what
-// the loop holds.
-func New(log *slog.Logger) *Loop {
-	l := &Loop{epoch: time.Now(), log: log}
-	l.engine.loop, l.clock.looked = l, l.epoch
-	l.now.Store(1)
-	return l
+// engine is a way to wait for connections.
+type engine interface {
+	listen(l *Listener) error
+	forget(l *Listener) // which is about to be closed
+	adopt(l *Loop, conn net.Conn, owner Owner)
+	rearm() // a second has passed
+	stop()
 }
 
 // Listener is an address that a loop accepts connections on.
@@ -78,18 +75,27 @@ func (l *Loop) listener(index int) *Listener {
 	return l.listeners[index]
 }
 
+// Close ends the accepting.
+func (l *Listener) Close() error {
+	err := net.ErrClosed
+	l.once.Do(func() {
+		close(l.done)
+		l.loop.engine.forget(l)
+		err = l.Listener.Close()
+		l.admitting.Lock() // until what was accepted is known
+		l.admitting.Unlock()
+	})
+	return err
+}
+
+// tired tells that no connection can be accepted for now.
+func (l *Listener) tired(err error) {
+	l.loop.log.Warn("aerys: cannot accept a connection, trying again in a second", "address", l.Addr().String(), "error", err)
+}
+
 // Adopt takes over a connection of package net. The owner's Serve is called at
 // once.
-func (l *Loop) Adopt(conn net.Conn, owner Owner) { l.engine.adopt(conn, owner) }
-
-// AdoptPortable is Adopt that leaves the connection one of package net.
-func (l *Loop) AdoptPortable(conn net.Conn, owner Owner) { newStream(l, conn).start(owner) }
-
-// Shared returns a loop for connections that servers of others have accepted. It
-// runs as long as the process does.
-func Shared() *Loop { return shared() }
-
-var shared = sync.OnceValue(func() *Loop { return New(slog.Default()) })
+func (l *Loop) Adopt(conn net.Conn, owner Owner) { l.engine.adopt(l, conn, owner) }
 
 // Len returns how many connections there are.
 func (l *Loop) Len() int { return int(l.table.length.Load()) }
@@ -117,14 +123,4 @@ func (l *Loop) Close(patience time.Duration) {
 	}
 	l.stopSweeping()
 	l.engine.stop()
-}
-
-// ready readies a connection, before anybody knows it.
-func (l *Loop) ready(c *Conn, t transport, remote netip.AddrPort) {
-	c.loop, c.transport = l, t
-	if remote.IsValid() {
-		c.remote = newAddress(remote)
-	}
-	c.lastRead.Store(l.now.Load())
-	c.lastWritten.Store(l.now.Load())
 }

@@ -66,9 +66,8 @@ func MaxPipes(files int) int {
 	return 0
 }
 
-// takePipe returns an empty pipe for whoever calls leavePipe, or nil.
-func (l *Loop) takePipe() *pipe {
-	p := &l.pipes
+// take returns an empty pipe for whoever calls leave, or nil.
+func (p *pipes) take() *pipe {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if last := len(p.free) - 1; last >= 0 {
@@ -86,9 +85,8 @@ func (l *Loop) takePipe() *pipe {
 	return made
 }
 
-// leavePipe takes a pipe back. One with something in it is of no use.
-func (l *Loop) leavePipe(left *pipe) {
-	p := &l.pipes
+// leave takes a pipe back. One with something in it is of no use.
+func (p *pipes) leave(left *pipe) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if left.held == 0 {

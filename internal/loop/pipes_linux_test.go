@@ -6,13 +6,14 @@ import "os"
 const pipeMost = pipeSize
 
 // limitPipes is for before a loop sends files.
-func limitPipes(l *Loop, most int) { l.pipes.most = most }
+func limitPipes(l *Loop, most int) { l.engine.(*epoll).pipes.most = most }
 
 // pipesTaken returns how many pipes are in use.
 func pipesTaken(l *Loop) int {
-	l.pipes.mu.Lock()
-	defer l.pipes.mu.Unlock()
-	return l.pipes.made - len(l.pipes.free)
+	p := &l.engine.(*epoll).pipes
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.made - len(p.free)
 }
 
 // descriptors returns how many files are open.

@@ -11,8 +11,8 @@ import (
 
 // poller is an epoll instance and the goroutines that take turns at it.
 type poller struct {
-	loop     *Loop
-	epoll    *os.File
+	engine   *epoll
+	file     *os.File
 	raw      syscall.RawConn
 	fd       int
 	worker   func()               // work, bound once
@@ -41,17 +41,17 @@ type poller struct {
 const eventsAtOnce = 64
 
 // newPoller makes an epoll instance, and starts the goroutine that waits.
-func newPoller(l *Loop) (*poller, error) {
-	p := &poller{loop: l, events: make([]syscall.EpollEvent, eventsAtOnce), wake: make(chan struct{}, 1)}
+func newPoller(e *epoll) (*poller, error) {
+	p := &poller{engine: e, events: make([]syscall.EpollEvent, eventsAtOnce), wake: make(chan struct{}, 1)}
 	p.worker, p.look = p.work, p.poll
 	var err error
 	if p.fd, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
 	syscall.SetNonblock(p.fd, true)
-	p.epoll = os.NewFile(uintptr(p.fd), "epoll")
-	if p.raw, err = p.epoll.SyscallConn(); err != nil {
-		p.epoll.Close()
+	p.file = os.NewFile(uintptr(p.fd), "epoll")
+	if p.raw, err = p.file.SyscallConn(); err != nil {
+		p.file.Close()
 		return nil, err
 	}
 	go p.worker()
@@ -66,7 +66,7 @@ func (p *poller) stop() {
 		close(p.wake) // who rests ends
 	}
 	p.mu.Unlock()
-	p.epoll.Close()
+	p.file.Close()
 }
 
 // work runs connections as long as there are any to run. Then it rests, unless
@@ -208,7 +208,7 @@ const yieldPeriod = 2 * time.Millisecond
 
 // yield lets the scheduler see the goroutine that looks for events.
 func (p *poller) yield() {
-	if now := time.Since(p.loop.epoch); now-p.yielded >= yieldPeriod {
+	if now := time.Since(p.engine.loop.epoch); now-p.yielded >= yieldPeriod {
 		p.yielded = now
 		runtime.Gosched()
 	}
@@ -231,7 +231,7 @@ func (p *poller) dispatch() []*socket {
 	runnable := p.runnable[:0]
 	for _, event := range p.events[:p.found] {
 		if event.Pad == listenerEvent {
-			p.loop.engine.accept(event.Fd)
+			p.engine.accept(event.Fd)
 		} else if s := p.find(event); s != nil && s.notify(event.Events) {
 			runnable = append(runnable, s)
 		}
@@ -247,7 +247,7 @@ const listenerEvent = -1
 // find returns the connection that an event is meant for: descriptors are used
 // again at once, ids are not.
 func (p *poller) find(event syscall.EpollEvent) *socket {
-	if c := p.loop.table.find(uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32); c != nil {
+	if c := p.engine.loop.table.find(uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32); c != nil {
 		return plain(c)
 	}
 	return nil

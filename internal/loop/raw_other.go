@@ -7,9 +7,7 @@ import "net"
 // raw is not offered here.
 type raw struct{}
 
-func (*raw) init(net.Conn) {}
-
-func (*raw) possible() bool { return false }
+func newRaw(net.Conn) *raw { return nil }
 
 func (*raw) read([]byte) (int, error) { return 0, ErrAgain }
 

@@ -27,11 +27,12 @@ func (s *socket) sendFile(head []byte, p *FilePart, progress func()) (rest []byt
 	if t.file, err = p.File.SyscallConn(); err != nil {
 		return head, true, err
 	}
+	pipes := &s.loop.engine.(*epoll).pipes
 	if p.Length >= pipeFrom && p.Length < endless {
-		t.pipe = s.loop.takePipe()
+		t.pipe = pipes.take()
 	}
 	if t.pipe != nil {
-		defer s.loop.leavePipe(t.pipe)
+		defer pipes.leave(t.pipe)
 	}
 	for {
 		before := p.Offset - int64(len(t.head))
@@ -42,8 +43,8 @@ func (s *socket) sendFile(head []byte, p *FilePart, progress func()) (rest []byt
 		}
 		switch err {
 		case syscall.EAGAIN:
-			if err := s.waitForRoom(); err != nil {
-				return nil, true, err
+			if s.waitWrite(); s.late() {
+				return nil, true, os.ErrDeadlineExceeded
 			}
 		case syscall.EINVAL, syscall.ENOSYS, syscall.EOPNOTSUPP:
 			return t.head, false, nil
@@ -55,19 +56,6 @@ func (s *socket) sendFile(head []byte, p *FilePart, progress func()) (rest []byt
 
 // endless is a length that no file has: it is sent to its end, wherever that is.
 const endless = 1 << 60
-
-// waitForRoom waits until the socket takes more. The error is that of a
-// deadline.
-func (s *socket) waitForRoom() error {
-	e := s.extras()
-	if !e.write.over.Load() {
-		s.waitWrite(e.writable)
-	}
-	if e.write.over.Load() {
-		return os.ErrDeadlineExceeded
-	}
-	return nil
-}
 
 // send sends what the socket takes. The error is syscall.EAGAIN if that is not
 // all, and the socket is marked as blocked.

@@ -1,11 +1,11 @@
 package loop
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -13,26 +13,9 @@ import (
 // socket is a connection on epoll.
 type socket struct {
 	Conn
-	state atomic.Uint32
-	fd    int32      // -1 once closed
-	mu    sync.Mutex // held by whoever uses fd, save for Serve's goroutine when it reads
+	fd int32      // -1 once closed
+	mu sync.Mutex // held by whoever uses fd, save for Serve's goroutine when it reads
 }
-
-// The bits of socket.state.
-const (
-	running      = 1 << iota // a goroutine runs Serve, or it is queued
-	pending                  // there may be bytes that were not there when it last read
-	hangup                   // the peer has ended its direction, or all is lost: read to the end
-	more                     // something came since Serve was called
-	looking                  // and it is on the list of those to look at soon
-	readerParked             // somebody waits for bytes
-	writerParked             // somebody waits for room
-	blocked                  // the socket was full
-	resumed                  // Serve is to be called once more, whatever it reads now
-	patient                  // for many bytes: epoll says nothing of fewer
-	shaking                  // TLS shakes hands: what comes is none of the owner's yet
-	finished                 // it is over
-)
 
 // socketEvents are the edges that are reported. EPOLLOUT is one only after a
 // write that found the socket full.
@@ -49,14 +32,10 @@ func plain(c *Conn) *socket {
 	return nil
 }
 
-// tls returns what is on top of the socket, nil in clear text.
-func (s *socket) tls() *secure {
-	t, _ := s.transport.(*secure)
-	return t
-}
+func (s *socket) secured() *tls.Conn { return nil }
 
 // poller returns who tells of the socket.
-func (s *socket) poller() *poller { return s.loop.engine.pollers[s.Conn.poller] }
+func (s *socket) poller() *poller { return s.loop.engine.(*epoll).pollers[s.Conn.poller] }
 
 // start makes the connection known and asks for its events.
 func (s *socket) start() error {
@@ -88,7 +67,7 @@ func (s *socket) notify(events uint32) bool {
 // writable lets what waits for room go on.
 func (s *socket) writable() {
 	setBits(&s.state, 0, blocked)
-	if t := s.tls(); t != nil && !t.flush() {
+	if t, ok := s.transport.(*secure); ok && !t.flush() {
 		return // there is another event to come
 	}
 	if setBits(&s.state, 0, writerParked)&writerParked != 0 {
@@ -101,97 +80,6 @@ func (s *socket) writable() {
 func (s *socket) retry() {
 	if s.state.Load()&blocked != 0 {
 		s.writable()
-	}
-}
-
-// mark notes that there is something to do. It reports whether the caller is to
-// queue the connection; who waits for bytes is woken.
-func (s *socket) mark(bits uint32) (queue bool) {
-	old := setBits(&s.state, bits|running, readerParked)
-	switch {
-	case old&readerParked != 0:
-		signal(s.extras().readable)
-	case old&running == 0:
-		return true
-	case bits&pending != 0:
-		if setBits(&s.state, more|looking, 0)&looking == 0 {
-			s.lookSoon(0)
-		}
-	}
-	return false
-}
-
-// lookAhead reports whether something came while Serve is running, and whether
-// the peer is gone.
-func (s *socket) lookAhead() (came, gone bool) {
-	before := setBits(&s.state, 0, looking)
-	const those = looking | running
-	return before&(those|shaking) == those, before&hangup != 0
-}
-
-// run serves what there is. It reports whether the connection is to be run again
-// although no event came: others go first.
-func (s *socket) run() (again bool) {
-	for {
-		setBits(&s.state, 0, more|resumed)
-		err := s.serve()
-		switch {
-		case err == ErrYield:
-			return true
-		case err == ErrPause:
-			if s.settle(more | resumed) {
-				return false
-			}
-		case err != nil && err != ErrAgain:
-			s.end(err)
-			return false
-		case s.settle(pending | resumed):
-			return false
-		}
-	}
-}
-
-func (s *socket) end(err error) {
-	setBits(&s.state, finished, 0)
-	s.finish(err)
-}
-
-// outlive sees to a connection whose Serve, or Over, has ended the goroutine.
-func (s *socket) outlive() {
-	switch state := s.state.Load(); {
-	case state&finished != 0:
-	case state&resumed != 0:
-		s.poller().schedule(s)
-	default:
-		s.end(ErrGoexit)
-	}
-}
-
-// serve calls Serve, once TLS has shaken hands.
-func (s *socket) serve() error {
-	t := s.tls()
-	if t != nil && s.state.Load()&shaking != 0 {
-		if err := t.shake(); err != nil {
-			return err
-		}
-	}
-	err := s.owner.Serve(&s.Conn) // which alone changes it
-	if t != nil && err == ErrAgain && t.holdsBack() {
-		setBits(&s.state, resumed, 0)
-	}
-	return err
-}
-
-// settle makes the connection idle, unless one of these bits is set.
-func (s *socket) settle(unless uint32) bool {
-	for {
-		old := s.state.Load()
-		if old&unless != 0 {
-			return false
-		}
-		if s.state.CompareAndSwap(old, old&^running) {
-			return true
-		}
 	}
 }
 
@@ -225,10 +113,6 @@ func (s *socket) tryReadAhead(p []byte) (int, error) {
 	return s.tryRead(p)
 }
 
-func (s *socket) mayRead() bool { return s.state.Load()&pending != 0 }
-
-func (s *socket) hungUp() bool { return s.state.Load()&hangup != 0 }
-
 // peerEnded looks at what comes next, without reading it.
 func (s *socket) peerEnded() bool {
 	if s.state.Load()&hangup == 0 {
@@ -244,33 +128,28 @@ func (s *socket) peerEnded() bool {
 	return n <= 0 && err != syscall.EAGAIN && err != syscall.EINTR
 }
 
-// waitRead waits for bytes, or for a deadline.
-func (s *socket) waitRead(wake <-chan struct{}) {
-	if s.park(readerParked, pending, pending) {
-		<-wake
-		setBits(&s.state, 0, readerParked)
+// write sends all of p, also if there is TLS on top.
+func (s *socket) write(p []byte) (n int, err error) {
+	for !s.late() {
+		some, err := s.TryWrite(p[n:])
+		if n += some; err != nil || n == len(p) && s.transport.waits() == 0 {
+			return n, err
+		}
+		s.waitWrite()
 	}
+	return n, os.ErrDeadlineExceeded
+}
+
+// late reports whether the deadline for writing is over.
+func (s *socket) late() bool {
+	e := s.extra.Load()
+	return e != nil && e.write.over.Load()
 }
 
 // waitWrite waits for room, or for a deadline.
-func (s *socket) waitWrite(wake <-chan struct{}) {
-	if s.park(writerParked, blocked, 0) {
-		<-wake
-		setBits(&s.state, 0, writerParked)
-	}
-}
-
-// park notes that somebody waits, unless the bits of mask are unlike those that
-// are waited for.
-func (s *socket) park(parked, mask, over uint32) bool {
-	for {
-		old := s.state.Load()
-		if old&mask == over {
-			return false
-		}
-		if s.state.CompareAndSwap(old, old|parked) {
-			return true
-		}
+func (s *socket) waitWrite() {
+	if e := s.extras(); !e.write.over.Load() {
+		s.park(writerParked, blocked, blocked, e.writable)
 	}
 }
 
@@ -312,9 +191,11 @@ func (s *socket) writeNow(p []byte) (int, error) {
 	return max(n, 0), os.NewSyscallError("write", err)
 }
 
-func (s *socket) queues() bool { return false }
+func (s *socket) waits() int { return 0 }
 
 func (s *socket) setWriteDeadline(time.Time) {} // waitWrite is woken
+
+func (s *socket) watch() {} // a poller does
 
 func (s *socket) closeWrite() error { return s.shutdown(syscall.SHUT_WR) }
 
@@ -330,11 +211,7 @@ func (s *socket) shutdown(how int) error {
 	return os.NewSyscallError("shutdown", syscall.Shutdown(int(s.fd), how))
 }
 
-func (s *socket) resume() {
-	if s.mark(resumed) {
-		s.poller().schedule(s)
-	}
-}
+func (s *socket) schedule() { s.poller().schedule(s) }
 
 func (s *socket) close() {
 	if fd := s.release(); fd >= 0 {

@@ -1,20 +1,21 @@
 package loop
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 )
 
 // table finds a connection by its id without a lock. An id is a slot's number,
-// from 1, and above it how often the slot was used before; so an id that is out
-// of date finds nothing.
+// from 1, and above it how many connections there were before; so an id that is
+// out of date finds nothing.
 type table struct {
 	length atomic.Int64
 	blocks atomic.Pointer[[]*block] // replaced when it grows
 
-	mu   sync.Mutex // guards all changes
-	uses []uint32   // how often each slot was used
-	free []uint32   // slots whose connection is over
+	mu    sync.Mutex // guards all changes
+	added uint32     // how many connections there were
+	free  []uint32   // slots without one
 }
 
 const blockSize = 256
@@ -40,35 +41,33 @@ func (t *table) find(id uint64) *Conn {
 	return nil
 }
 
-// add gives c an id and makes it known.
+// add gives c an id, of which the upper half is not negative, and makes it known.
 func (t *table) add(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	number := t.reserve()
-	c.id = uint64(t.uses[number])<<32 | uint64(number+1)
-	t.uses[number]++
+	if len(t.free) == 0 {
+		t.grow()
+	}
+	last := len(t.free) - 1
+	number := t.free[last]
+	t.free = t.free[:last]
+	c.id = uint64(t.added&math.MaxInt32)<<32 | uint64(number+1)
+	t.added++
 	t.length.Add(1)
 	t.slot(number).Store(c)
 }
 
-// reserve returns a free slot. t.mu is held.
-func (t *table) reserve() uint32 {
-	if n := len(t.free); n > 0 {
-		number := t.free[n-1]
-		t.free = t.free[:n-1]
-		return number
+// grow adds a block of free slots. t.mu is held.
+func (t *table) grow() {
+	var grown []*block
+	if blocks := t.blocks.Load(); blocks != nil {
+		grown = append(grown, *blocks...)
 	}
-	number := uint32(len(t.uses))
-	if number%blockSize == 0 {
-		var grown []*block
-		if blocks := t.blocks.Load(); blocks != nil {
-			grown = append(grown, *blocks...)
-		}
-		grown = append(grown, new(block))
-		t.blocks.Store(&grown)
+	grown = append(grown, new(block))
+	t.blocks.Store(&grown)
+	for number := len(grown)*blockSize - 1; number >= (len(grown)-1)*blockSize; number-- {
+		t.free = append(t.free, uint32(number))
 	}
-	t.uses = append(t.uses, 0)
-	return number
 }
 
 // remove forgets c, unless it has before.
@@ -76,11 +75,10 @@ func (t *table) remove(c *Conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	number := uint32(c.id) - 1
-	if !t.slot(number).CompareAndSwap(c, nil) {
-		return
+	if t.slot(number).CompareAndSwap(c, nil) {
+		t.free = append(t.free, number)
+		t.length.Add(-1)
 	}
-	t.free = append(t.free, number)
-	t.length.Add(-1)
 }
 
 // each calls visit for every connection.

@@ -18,8 +18,7 @@ type secure struct {
 	below *below
 
 	reading sync.Mutex // guards the following
-	empty   bool       // TLS holds nothing back of what it has received
-	has     bool       // but first was taken from it, by peerEnded
+	has     bool       // first was taken from TLS, by peerEnded
 	first   [1]byte
 	ended   bool // as it has told Serve
 
@@ -32,23 +31,13 @@ type secure struct {
 
 func newSecure(s *socket, over func(net.Conn) *tls.Conn) *secure {
 	t := &secure{socket: s}
-	t.below = &below{secure: t, blocks: true}
-	setBits(&s.state, shaking, 0)
+	t.below = &below{wire{t}}
+	setBits(&s.state, shaking|kept, 0)
 	t.conn = over(t.below)
 	return t
 }
 
 func (t *secure) secured() *tls.Conn { return t.conn }
-
-// shake is the handshake, for which the goroutine waits.
-func (t *secure) shake() error {
-	err := t.conn.Handshake()
-	t.below.blocks = false
-	t.extra.Store(nil) // nobody waits any more
-	// It may have read the first request, of which the socket says nothing.
-	setBits(&t.state, pending, shaking)
-	return err
-}
 
 // tryRead decrypts what is there.
 func (t *secure) tryRead(p []byte) (n int, err error) {
@@ -63,27 +52,19 @@ func (t *secure) tryRead(p []byte) (n int, err error) {
 		more, err = t.conn.Read(p[n:])
 		n += more
 	}
-	t.empty = err == errAgain
-	switch {
-	case n > 0:
-		err = nil // another one comes again
-	case t.empty:
+	if err == errAgain {
 		err = ErrAgain
+		setBits(&t.state, 0, kept)
+	} else {
+		setBits(&t.state, kept, 0)
+	}
+	if n > 0 {
+		err = nil // another one comes again
 	}
 	return n, err
 }
 
-func (t *secure) mayRead() bool { return t.socket.mayRead() || t.holdsBack() }
-
 func (t *secure) tryReadAhead(p []byte) (int, error) { return t.tryRead(p) }
-
-// holdsBack reports whether there is something to read of which the socket says
-// nothing.
-func (t *secure) holdsBack() bool {
-	t.reading.Lock()
-	defer t.reading.Unlock()
-	return !t.empty
-}
 
 // peerEnded decrypts what comes next: TLS has an end of its own.
 func (t *secure) peerEnded() bool {
@@ -96,8 +77,8 @@ func (t *secure) peerEnded() bool {
 	if err == errAgain {
 		return false
 	}
-	t.has, t.ended, t.empty = n > 0, n == 0, false
-	t.resume()
+	t.has, t.ended = n > 0, n == 0
+	t.call(kept | resumed)
 	return t.ended
 }
 
@@ -128,9 +109,6 @@ func (t *secure) failure() error {
 	return t.err
 }
 
-func (t *secure) queues() bool { return t.waits() > 0 }
-
-// waits is how much is queued.
 func (t *secure) waits() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -208,16 +186,19 @@ func (t *secure) hijack() (net.Conn, error) {
 			return nil, err
 		}
 	}
-	t.below.own = conn
+	t.below.Conn = conn
 	return t.conn, nil
 }
 
-// below is the net.Conn that crypto/tls reads from and writes to.
-type below struct {
-	secure *secure
-	blocks bool     // during the handshake
-	own    net.Conn // since it was hijacked
-}
+// below is the net.Conn that crypto/tls reads from and writes to: at first a wire,
+// and what became of the socket once it was hijacked.
+type below struct{ net.Conn }
+
+// NetConn returns the connection that TLS encrypts, for whoever waits for it.
+func (b *below) NetConn() net.Conn { return b.Conn }
+
+// wire is a socket as crypto/tls sees it. It is the loop's to close, and to time.
+type wire struct{ *secure }
 
 // again is a temporary error: crypto/tls goes on after it.
 type again struct{}
@@ -228,76 +209,31 @@ func (again) Error() string   { return ErrAgain.Error() }
 func (again) Timeout() bool   { return true }
 func (again) Temporary() bool { return true }
 
-func (p *below) Read(b []byte) (int, error) {
-	if p.own != nil {
-		return p.own.Read(b)
-	}
-	t := p.secure
+// Read waits during the handshake.
+func (w wire) Read(b []byte) (int, error) {
 	for {
-		n, err := t.socket.tryReadAhead(b)
+		n, err := w.socket.tryReadAhead(b)
 		switch {
 		case err != ErrAgain:
 			return n, err
-		case !p.blocks:
+		case w.state.Load()&shaking == 0:
 			return 0, errAgain
 		}
-		t.waitRead(t.extras().readable)
+		w.park(readerParked, pending, 0, w.extras().readable)
 	}
 }
 
-func (p *below) Write(b []byte) (int, error) {
-	if p.own != nil {
-		return p.own.Write(b)
-	}
-	p.secure.queue(b)
+func (w wire) Write(b []byte) (int, error) {
+	w.queue(b)
 	return len(b), nil
 }
 
-func (p *below) Close() error {
-	if p.own != nil {
-		return p.own.Close()
-	}
-	return nil // it is the loop's to close
-}
+func (w wire) Close() error { return nil }
 
-func (p *below) LocalAddr() net.Addr {
-	if p.own != nil {
-		return p.own.LocalAddr()
-	}
-	return p.secure.localAddr()
-}
+func (w wire) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(w.secure.RemoteAddr()) }
 
-func (p *below) RemoteAddr() net.Addr {
-	if p.own != nil {
-		return p.own.RemoteAddr()
-	}
-	return net.TCPAddrFromAddrPort(p.secure.RemoteAddr())
-}
+func (w wire) SetDeadline(time.Time) error { return nil }
 
-func (p *below) SetDeadline(t time.Time) error {
-	if p.own != nil {
-		return p.own.SetDeadline(t)
-	}
-	return nil
-}
+func (w wire) SetReadDeadline(time.Time) error { return nil }
 
-func (p *below) SetReadDeadline(t time.Time) error {
-	if p.own != nil {
-		return p.own.SetReadDeadline(t)
-	}
-	return nil
-}
-
-func (p *below) SetWriteDeadline(t time.Time) error {
-	if p.own != nil {
-		return p.own.SetWriteDeadline(t)
-	}
-	return nil
-}
-
-// Socket returns the connection of package net that a hijacked one encrypts, for
-// whoever waits for it.
-func (p *below) Socket() net.Conn { return p.own }
-
-// NetConn is Socket, as package tls calls it.
-func (p *below) NetConn() net.Conn { return p.own }
+func (w wire) SetWriteDeadline(time.Time) error { return nil }

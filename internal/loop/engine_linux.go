@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -12,17 +13,22 @@ import (
 	"syscall"
 )
 
-// engine is the pollers of a loop, and the goroutines of what they cannot serve.
-type engine struct {
-	loop    *Loop
-	pollers []*poller // from the first call of ready on that succeeds
-	next    atomic.Uint32
+// epoll is the engine of sockets: pollers, from the first call of ready on that
+// succeeds.
+type epoll struct {
+	portable // for what is no socket
+	loop     *Loop
+	pollers  []*poller
+	next     atomic.Uint32
+	pipes    pipes
 
 	mu      sync.Mutex  // guards what follows
 	runs    bool        // there are pollers
 	stopped bool        // and there will be none any more
-	tired   []*Listener // that found no descriptor left: they are tried again
+	weary   []*Listener // that found no descriptor left: they are tried again
 }
+
+func newEngine(l *Loop) engine { return &epoll{loop: l} }
 
 // processorsOfPoller is how many processors share one, mostPollers how many a
 // connection can name.
@@ -33,7 +39,7 @@ const (
 
 // ready starts the pollers, unless they run. For want of descriptors that may fail
 // now, and succeed later.
-func (e *engine) ready() error {
+func (e *epoll) ready() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
@@ -44,10 +50,10 @@ func (e *engine) ready() error {
 	}
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) == nil {
-		e.loop.pipes.most = MaxPipes(int(min(limit.Cur, 1<<30)))
+		e.pipes.most = MaxPipes(int(min(limit.Cur, 1<<30)))
 	}
 	for len(e.pollers) < min((runtime.GOMAXPROCS(0)+processorsOfPoller-1)/processorsOfPoller, mostPollers) {
-		p, err := newPoller(e.loop)
+		p, err := newPoller(e)
 		if err != nil {
 			return err
 		}
@@ -57,7 +63,7 @@ func (e *engine) ready() error {
 	return nil
 }
 
-func (e *engine) stop() {
+func (e *epoll) stop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stopped = true
@@ -67,7 +73,7 @@ func (e *engine) stop() {
 }
 
 // listen has a poller tell when there are connections to accept.
-func (e *engine) listen(l *Listener) error {
+func (e *epoll) listen(l *Listener) error {
 	if err := e.ready(); err != nil {
 		return err
 	}
@@ -75,26 +81,34 @@ func (e *engine) listen(l *Listener) error {
 	case *net.TCPListener, *net.UnixListener:
 		return e.watch(l, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN)
 	}
-	go l.acceptPortable()
-	return nil
+	return e.portable.listen(l)
+}
+
+func (e *epoll) forget(l *Listener) {
+	if len(e.pollers) > 0 {
+		e.watch(l, syscall.EPOLL_CTL_DEL, 0)
+	}
 }
 
 // watch asks for a listener's events, which are reported as long as there is
 // something to accept.
-func (e *engine) watch(l *Listener, operation int, events uint32) error {
+func (e *epoll) watch(l *Listener, operation int, events uint32) error {
 	event := syscall.EpollEvent{Events: events, Fd: int32(l.index), Pad: listenerEvent}
 	var err error
-	if failure := l.control(func(fd uintptr) {
+	failure := control(l.Listener, func(fd uintptr) {
 		err = syscall.EpollCtl(e.pollers[l.index%len(e.pollers)].fd, operation, int(fd), &event)
-	}); failure != nil {
-		return failure
-	}
-	return os.NewSyscallError("epoll_ctl", err)
+	})
+	return cmp.Or(failure, os.NewSyscallError("epoll_ctl", err))
 }
 
-// control calls f with the listener's descriptor, which is not closed meanwhile.
-func (l *Listener) control(f func(fd uintptr)) error {
-	raw, err := l.Listener.(syscall.Conn).SyscallConn()
+// control calls f with the descriptor of something of package net, which is not
+// closed meanwhile.
+func control(of any, f func(fd uintptr)) error {
+	conn, ok := of.(syscall.Conn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -106,7 +120,7 @@ func (l *Listener) control(f func(fd uintptr)) error {
 const acceptAtOnce = 16
 
 // accept takes connections from a listener.
-func (e *engine) accept(index int32) {
+func (e *epoll) accept(index int32) {
 	l := e.loop.listener(int(index))
 	for range acceptAtOnce {
 		switch err := e.acceptOne(l); err {
@@ -114,19 +128,19 @@ func (e *engine) accept(index int32) {
 		case syscall.EAGAIN, net.ErrClosed:
 			return
 		default:
-			e.tire(l, err)
+			e.rest(l, err)
 			return
 		}
 	}
 }
 
 // acceptOne takes a connection from a listener, unless that was closed.
-func (e *engine) acceptOne(l *Listener) (err error) {
+func (e *epoll) acceptOne(l *Listener) (err error) {
 	l.admitting.Lock()
 	defer l.admitting.Unlock()
 	var fd int
 	var peer syscall.Sockaddr
-	if l.control(func(listening uintptr) {
+	if control(l.Listener, func(listening uintptr) {
 		fd, peer, err = syscall.Accept4(int(listening), syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 	}) != nil {
 		return net.ErrClosed
@@ -137,30 +151,30 @@ func (e *engine) acceptOne(l *Listener) (err error) {
 	return err
 }
 
-// tire lets a listener rest until the next sweep: there is no descriptor, or no
+// rest lets a listener rest until the next sweep: there is no descriptor, or no
 // memory, for another connection.
-func (e *engine) tire(l *Listener, err error) {
-	e.loop.log.Warn("aerys: cannot accept a connection, trying again in a second", "address", l.Addr().String(), "error", err)
+func (e *epoll) rest(l *Listener, err error) {
+	l.tired(err)
 	e.watch(l, syscall.EPOLL_CTL_MOD, 0)
 	e.mu.Lock()
-	e.tired = append(e.tired, l)
+	e.weary = append(e.weary, l)
 	e.mu.Unlock()
 	e.loop.startSweeping()
 }
 
 // rearm wakes the listeners that rest.
-func (e *engine) rearm() {
+func (e *epoll) rearm() {
 	e.mu.Lock()
-	tired := e.tired
-	e.tired = nil
+	weary := e.weary
+	e.weary = nil
 	e.mu.Unlock()
-	for _, l := range tired {
+	for _, l := range weary {
 		e.watch(l, syscall.EPOLL_CTL_MOD, syscall.EPOLLIN)
 	}
 }
 
 // accepted makes a connection of a descriptor, or refuses it.
-func (e *engine) accepted(l *Listener, fd int, peer syscall.Sockaddr) {
+func (e *epoll) accepted(l *Listener, fd int, peer syscall.Sockaddr) {
 	s := e.socket(fd, l, addrPort(peer))
 	if s.owner = l.admit(&s.Conn); s.owner == nil {
 		if s.RemoteAddr().IsValid() { // a reset holds no resources; the peer knows at once
@@ -176,9 +190,9 @@ func (e *engine) accepted(l *Listener, fd int, peer syscall.Sockaddr) {
 }
 
 // socket makes a connection of a descriptor, which nobody knows yet.
-func (e *engine) socket(fd int, l *Listener, remote netip.AddrPort) *socket {
+func (e *epoll) socket(fd int, l *Listener, remote netip.AddrPort) *socket {
 	s := &socket{fd: int32(fd)}
-	e.loop.ready(&s.Conn, s, remote)
+	s.Conn.init(e.loop, s, remote)
 	s.Conn.poller = uint8(e.next.Add(1) % uint32(len(e.pollers)))
 	if l != nil && l.tls != nil {
 		s.transport = newSecure(s, func(below net.Conn) *tls.Conn { return tls.Server(below, l.tls) })
@@ -188,7 +202,7 @@ func (e *engine) socket(fd int, l *Listener, remote netip.AddrPort) *socket {
 
 // open has a poller tell of a connection. It reports whether the connection is
 // not over at once.
-func (e *engine) open(s *socket) bool {
+func (e *epoll) open(s *socket) bool {
 	if err := s.start(); err != nil {
 		s.close()
 		s.owner.Over(&s.Conn, err)
@@ -200,36 +214,30 @@ func (e *engine) open(s *socket) bool {
 
 // adopt makes a connection of one of package net, which it leaves where it is
 // if it is no socket, or for want of descriptors.
-func (e *engine) adopt(conn net.Conn, owner Owner) {
+func (e *epoll) adopt(l *Loop, conn net.Conn, owner Owner) {
 	fd, err := e.duplicate(conn)
 	if err != nil {
-		e.loop.AdoptPortable(conn, owner)
+		e.portable.adopt(l, conn, owner)
 		return
 	}
 	s := e.socket(fd, nil, remoteOf(conn))
 	conn.Close()
-	s.state.Store(running | resumed)
+	s.state.Store(running)
 	s.owner = owner
 	if e.open(s) {
-		s.poller().schedule(s)
+		s.schedule()
 	}
 }
 
 // duplicate returns a descriptor of our own for a connection's socket.
-func (e *engine) duplicate(conn net.Conn) (fd int, err error) {
-	switch conn.(type) { // these alone: what embeds them may do something else
-	case *net.TCPConn, *net.UnixConn:
-	default:
+func (e *epoll) duplicate(conn net.Conn) (fd int, err error) {
+	if !isSocket(conn) {
 		return 0, errors.ErrUnsupported
 	}
 	if err := e.ready(); err != nil {
 		return 0, err
 	}
-	raw, err := conn.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	failure := raw.Control(func(old uintptr) {
+	failure := control(conn, func(old uintptr) {
 		n, _, errno := syscall.RawSyscall(syscall.SYS_FCNTL, old, syscall.F_DUPFD_CLOEXEC, 0)
 		if fd = int(n); errno != 0 {
 			err = errno
@@ -247,21 +255,4 @@ func addrPort(peer syscall.Sockaddr) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port))
 	}
 	return netip.AddrPort{}
-}
-
-// Close ends the accepting.
-func (l *Listener) Close() error {
-	err := net.ErrClosed
-	l.once.Do(func() {
-		close(l.done)
-		if e := &l.loop.engine; len(e.pollers) > 0 {
-			if _, ok := l.Listener.(syscall.Conn); ok {
-				e.watch(l, syscall.EPOLL_CTL_DEL, 0)
-			}
-		}
-		err = l.Listener.Close()
-		l.admitting.Lock() // until what was accepted is known
-		l.admitting.Unlock()
-	})
-	return err
 }
