@@ -89,8 +89,9 @@ type Conn struct {
 	loop      *Loop
 	transport transport
 	id        uint64
-	remote    address
-	poller    uint8 // the number of the engine's that tells of it
+	ip        [16]byte // the peer's, with its port: half of what a netip.AddrPort takes
+	port      uint16   // 0 where there is none
+	poller    uint8    // the number of the engine's that tells of it
 
 	mu    sync.Mutex // guards owner
 	state atomic.Uint32
@@ -105,26 +106,10 @@ type Conn struct {
 func (c *Conn) init(l *Loop, t transport, remote netip.AddrPort) {
 	c.loop, c.transport = l, t
 	if remote.IsValid() {
-		c.remote = newAddress(remote)
+		c.ip, c.port = remote.Addr().As16(), remote.Port()
 	}
 	c.lastRead.Store(l.now.Load())
 	c.lastWritten.Store(l.now.Load())
-}
-
-// address is a netip.AddrPort that takes half as much memory, where it has no
-// zone. A peer's port is not 0.
-type address struct {
-	ip   [16]byte
-	port uint16
-}
-
-func newAddress(a netip.AddrPort) address { return address{a.Addr().As16(), a.Port()} }
-
-func (a address) addrPort() (full netip.AddrPort) {
-	if a.port != 0 {
-		full = netip.AddrPortFrom(netip.AddrFrom16(a.ip).Unmap(), a.port)
-	}
-	return full
 }
 
 // extras returns what few connections need, made when there is none.
@@ -162,7 +147,12 @@ func (c *Conn) SetOwner(o Owner) {
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // RemoteAddr returns the peer's address; it is not valid on a Unix socket.
-func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote.addrPort() }
+func (c *Conn) RemoteAddr() (remote netip.AddrPort) {
+	if c.port != 0 {
+		remote = netip.AddrPortFrom(netip.AddrFrom16(c.ip).Unmap(), c.port)
+	}
+	return remote
+}
 
 // LocalAddr returns the address that the peer connected to.
 func (c *Conn) LocalAddr() net.Addr { return c.transport.localAddr() }
@@ -260,11 +250,9 @@ func (c *Conn) wrote(n int, more bool) {
 	if n > 0 {
 		c.loop.sent.Add(int64(n))
 	}
-	switch {
-	case more == before:
-	case more:
+	if more && !before {
 		setBits(&c.state, stuck, 0)
-	default:
+	} else if before && !more {
 		setBits(&c.state, 0, stuck)
 	}
 }
@@ -310,4 +298,63 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	e.write.set(t, e.writable)
 	c.transport.setWriteDeadline(t)
 	return nil
+}
+
+// extra is what few connections need: what wakes those who wait, and deadlines.
+type extra struct {
+	readable, writable chan struct{}
+	read, write        deadline
+}
+
+func newExtra() *extra {
+	return &extra{readable: make(chan struct{}, 1), writable: make(chan struct{}, 1)}
+}
+
+// stop ends the timers.
+func (e *extra) stop() {
+	e.read.set(time.Time{}, nil)
+	e.write.set(time.Time{}, nil)
+}
+
+// deadline is one that an owner has set.
+type deadline struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	over  atomic.Bool
+}
+
+// set sets the deadline, in place of the one before. wake wakes who waits.
+func (d *deadline) set(t time.Time, wake chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	left := time.Until(t)
+	d.over.Store(!t.IsZero() && left <= 0)
+	switch {
+	case t.IsZero():
+	case left <= 0:
+		signal(wake)
+	default:
+		var timer *time.Timer
+		timer = time.AfterFunc(left, func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			if d.timer == timer { // else there is another deadline by now
+				d.over.Store(true)
+				signal(wake)
+			}
+		})
+		d.timer = timer
+	}
+}
+
+// signal wakes who waits for a channel, or will.
+func signal(wake chan struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
 }

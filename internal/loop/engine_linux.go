@@ -2,7 +2,6 @@ package loop
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -195,7 +194,7 @@ func (e *epoll) socket(fd int, l *Listener, remote netip.AddrPort) *socket {
 	s.Conn.init(e.loop, s, remote)
 	s.Conn.poller = uint8(e.next.Add(1) % uint32(len(e.pollers)))
 	if l != nil && l.tls != nil {
-		s.transport = newSecure(s, func(below net.Conn) *tls.Conn { return tls.Server(below, l.tls) })
+		s.transport = newSecure(s, l.tls)
 	}
 	return s
 }
@@ -203,9 +202,11 @@ func (e *epoll) socket(fd int, l *Listener, remote netip.AddrPort) *socket {
 // open has a poller tell of a connection. It reports whether the connection is
 // not over at once.
 func (e *epoll) open(s *socket) bool {
-	if err := s.start(); err != nil {
-		s.close()
-		s.owner.Over(&s.Conn, err)
+	fd := int(s.fd) // as soon as the connection is known it may be served, and closed
+	e.loop.table.add(&s.Conn)
+	event := syscall.EpollEvent{Events: socketEvents, Fd: int32(uint32(s.id)), Pad: int32(s.id >> 32)}
+	if err := syscall.EpollCtl(s.poller().fd, syscall.EPOLL_CTL_ADD, fd, &event); err != nil {
+		s.end(err)
 		return false
 	}
 	e.loop.startSweeping()

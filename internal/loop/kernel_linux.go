@@ -98,13 +98,9 @@ func (c *Conn) Await(least int) {
 
 // Hurry has anything that comes be told again, and what is there.
 func (c *Conn) Hurry() {
-	s, ok := c.transport.(*socket)
-	if !ok || s.state.Load()&patient == 0 || setBits(&s.state, 0, patient)&patient == 0 {
-		return
+	if c.state.Load()&patient != 0 && setBits(&c.state, 0, patient)&patient != 0 {
+		c.onSocket(func(fd int) { syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, 1) })
 	}
-	s.use(func(fd int) (int, error) {
-		return 0, syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_RCVLOWAT, 1)
-	})
 }
 
 // TryWriteParts is TryWrite for two parts of which the second is large, and

@@ -232,7 +232,14 @@ func (p *poller) dispatch() []*socket {
 	for _, event := range p.events[:p.found] {
 		if event.Pad == listenerEvent {
 			p.engine.accept(event.Fd)
-		} else if s := p.find(event); s != nil && s.notify(event.Events) {
+			continue
+		}
+		id := uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32 // descriptors are used again at once, ids are not
+		c := p.engine.loop.table.find(id)
+		if c == nil {
+			continue
+		}
+		if s := plain(c); s.notify(event.Events) {
 			runnable = append(runnable, s)
 		}
 	}
@@ -243,20 +250,6 @@ func (p *poller) dispatch() []*socket {
 // listenerEvent is in the place of the upper half of an id, which is not
 // negative, in the event of a listener.
 const listenerEvent = -1
-
-// find returns the connection that an event is meant for: descriptors are used
-// again at once, ids are not.
-func (p *poller) find(event syscall.EpollEvent) *socket {
-	if c := p.engine.loop.table.find(uint64(uint32(event.Fd)) | uint64(uint32(event.Pad))<<32); c != nil {
-		return plain(c)
-	}
-	return nil
-}
-
-// eventOf is what is asked of epoll for a connection, and comes back.
-func eventOf(id uint64, events uint32) syscall.EpollEvent {
-	return syscall.EpollEvent{Events: events, Fd: int32(uint32(id)), Pad: int32(id >> 32)}
-}
 
 // schedule queues a connection whose state is running already.
 func (p *poller) schedule(s *socket) {

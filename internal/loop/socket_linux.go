@@ -37,18 +37,6 @@ func (s *socket) secured() *tls.Conn { return nil }
 // poller returns who tells of the socket.
 func (s *socket) poller() *poller { return s.loop.engine.(*epoll).pollers[s.Conn.poller] }
 
-// start makes the connection known and asks for its events.
-func (s *socket) start() error {
-	fd := s.fd // as soon as it is known it may be served, and closed
-	s.loop.table.add(&s.Conn)
-	event := eventOf(s.id, socketEvents)
-	err := syscall.EpollCtl(s.poller().fd, syscall.EPOLL_CTL_ADD, int(fd), &event)
-	if err != nil {
-		s.loop.table.remove(&s.Conn)
-	}
-	return err
-}
-
 // notify notes an event, and reports whether the connection is to be queued.
 func (s *socket) notify(events uint32) bool {
 	if events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 && s.state.Load()&blocked != 0 {
@@ -115,16 +103,13 @@ func (s *socket) tryReadAhead(p []byte) (int, error) {
 
 // peerEnded looks at what comes next, without reading it.
 func (s *socket) peerEnded() bool {
-	if s.state.Load()&hangup == 0 {
+	if !s.HungUp() {
 		return false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fd < 0 {
-		return true
-	}
-	var p [1]byte
-	n, _, err := syscall.Recvfrom(int(s.fd), p[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	n, err := s.use(func(fd int) (int, error) {
+		n, _, err := syscall.Recvfrom(fd, make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		return n, err
+	})
 	return n <= 0 && err != syscall.EAGAIN && err != syscall.EINTR
 }
 
@@ -203,12 +188,20 @@ func (s *socket) closeWrite() error { return s.shutdown(syscall.SHUT_WR) }
 func (s *socket) interrupt() { s.shutdown(syscall.SHUT_RDWR) }
 
 func (s *socket) shutdown(how int) error {
+	_, err := s.use(func(fd int) (int, error) {
+		return 0, os.NewSyscallError("shutdown", syscall.Shutdown(fd, how))
+	})
+	return err
+}
+
+// use calls f with the socket's descriptor, which is not closed meanwhile.
+func (s *socket) use(f func(fd int) (int, error)) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fd < 0 {
-		return net.ErrClosed
+		return 0, net.ErrClosed
 	}
-	return os.NewSyscallError("shutdown", syscall.Shutdown(int(s.fd), how))
+	return f(int(s.fd))
 }
 
 func (s *socket) schedule() { s.poller().schedule(s) }
@@ -243,13 +236,8 @@ func (s *socket) localAddr() net.Addr {
 	if err != nil {
 		return nil
 	}
-	switch a := name.(type) {
-	case *syscall.SockaddrInet4:
-		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-	case *syscall.SockaddrInet6:
-		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
-	case *syscall.SockaddrUnix:
-		return &net.UnixAddr{Name: a.Name, Net: "unix"}
+	if unix, ok := name.(*syscall.SockaddrUnix); ok {
+		return &net.UnixAddr{Name: unix.Name, Net: "unix"}
 	}
-	return nil
+	return net.TCPAddrFromAddrPort(addrPort(name))
 }

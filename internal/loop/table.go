@@ -2,6 +2,7 @@ package loop
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -22,21 +23,15 @@ const blockSize = 256
 
 type block [blockSize]atomic.Pointer[Conn]
 
-// slot returns a slot's place, or nil if there is none of this number.
+// slot returns the place of a number that was in use.
 func (t *table) slot(number uint32) *atomic.Pointer[Conn] {
-	blocks := t.blocks.Load()
-	if blocks == nil || int64(number)/blockSize >= int64(len(*blocks)) {
-		return nil
-	}
-	return &(*blocks)[number/blockSize][number%blockSize]
+	return &(*t.blocks.Load())[number/blockSize][number%blockSize]
 }
 
-// find returns the connection with this id, or nil.
+// find returns the connection with an id that one had, nil if that is over.
 func (t *table) find(id uint64) *Conn {
-	if slot := t.slot(uint32(id) - 1); slot != nil {
-		if c := slot.Load(); c != nil && c.id == id {
-			return c
-		}
+	if c := t.slot(uint32(id) - 1).Load(); c != nil && c.id == id {
+		return c
 	}
 	return nil
 }
@@ -59,14 +54,15 @@ func (t *table) add(c *Conn) {
 
 // grow adds a block of free slots. t.mu is held.
 func (t *table) grow() {
-	var grown []*block
-	if blocks := t.blocks.Load(); blocks != nil {
-		grown = append(grown, *blocks...)
+	var blocks []*block
+	if t.blocks.Load() != nil {
+		blocks = *t.blocks.Load()
 	}
-	grown = append(grown, new(block))
-	t.blocks.Store(&grown)
-	for number := len(grown)*blockSize - 1; number >= (len(grown)-1)*blockSize; number-- {
-		t.free = append(t.free, uint32(number))
+	first := len(blocks) * blockSize
+	blocks = append(slices.Clip(blocks), new(block))
+	t.blocks.Store(&blocks)
+	for i := range blockSize {
+		t.free = append(t.free, uint32(first+blockSize-1-i))
 	}
 }
 

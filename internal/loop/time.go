@@ -115,8 +115,7 @@ func (l *Loop) stopSweeping() {
 // soon is a list of connections that asked to be told in a millisecond.
 type soon struct {
 	mu    sync.Mutex
-	armed bool
-	timer *time.Timer
+	timer *time.Timer // runs while there are any
 	conns []*Conn
 	spare []*Conn
 }
@@ -126,21 +125,20 @@ const soonPeriod = time.Millisecond
 func (s *soon) add(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.conns = append(s.conns, c)
-	switch {
-	case s.armed:
-	case s.timer == nil:
+	if s.conns = append(s.conns, c); len(s.conns) > 1 {
+		return
+	}
+	if s.timer == nil {
 		s.timer = time.AfterFunc(soonPeriod, s.run)
-	default:
+	} else {
 		s.timer.Reset(soonPeriod)
 	}
-	s.armed = true
 }
 
 func (s *soon) run() {
 	s.mu.Lock()
 	conns := s.conns
-	s.conns, s.spare, s.armed = s.spare[:0], nil, false
+	s.conns, s.spare = s.spare[:0], nil
 	s.mu.Unlock()
 	for i, c := range conns {
 		conns[i] = nil

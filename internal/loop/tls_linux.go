@@ -29,11 +29,11 @@ type secure struct {
 	closing   bool   // nothing follows out
 }
 
-func newSecure(s *socket, over func(net.Conn) *tls.Conn) *secure {
+func newSecure(s *socket, config *tls.Config) *secure {
 	t := &secure{socket: s}
 	t.below = &below{wire{t}}
 	setBits(&s.state, shaking|kept, 0)
-	t.conn = over(t.below)
+	t.conn = tls.Server(t.below, config)
 	return t
 }
 
@@ -87,9 +87,7 @@ const writeAtOnce = 64 << 10
 
 // tryWrite encrypts p as long as the socket takes all of it.
 func (t *secure) tryWrite(p []byte) (n int, err error) {
-	if len(p) == 0 {
-		return 0, t.failure()
-	}
+	err = t.failure()
 	for n < len(p) && t.state.Load()&blocked == 0 && err == nil {
 		piece := p[n:min(len(p), n+writeAtOnce)]
 		t.gather(true)
