@@ -167,3 +167,10 @@ func (c *Conn) endWatch(w *response, over bool) {
 		w.over, c.current = true, nil
 	}
 }
+
+// CloseNotify implements the deprecated http.CloseNotifier.
+func (w *response) CloseNotify() <-chan bool {
+	left := make(chan bool, 1)
+	w.context.AfterFunc(func() { left <- true })
+	return left
+}

@@ -14,6 +14,9 @@ import (
 	"aerys/internal/loop"
 )
 
+// An exchange (RFC 9112 §1): from a head that has come to what becomes of the
+// connection, which the table of fates decides.
+
 // serve serves the request whose head has come.
 func (c *Conn) serve() error {
 	w := &response{conn: c, active: c.active, length: -1} // the one allocation that is ours for each request

@@ -333,3 +333,8 @@ func (w *response) EnableFullDuplex() error {
 	w.fullDuplex = true
 	return nil
 }
+
+// A HeadWriter is a ResponseWriter that takes the header with the status.
+type HeadWriter interface {
+	WriteHead(status int, header http.Header)
+}

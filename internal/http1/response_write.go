@@ -9,6 +9,9 @@ import (
 	"sync"
 )
 
+// What a response puts on the wire (RFC 9112 §4 to §7): beginHead when its status
+// is known, endHead with the first of its body, sendBody for that, finish.
+
 // fields is what a handler's header says about the response itself.
 type fields struct {
 	contentType bool
@@ -331,10 +334,7 @@ func (w *response) finish(returned bool) fact {
 
 // complete sends what is left of a response. output.mu is held.
 func (w *response) complete() {
-	if w.status == 0 {
-		w.body.mayInvite.Store(false)
-		w.beginHead(http.StatusOK)
-	}
+	w.admit(0)
 	w.flushBody()
 	c := w.conn
 	if w.fields.chunked && c.err == nil {
