@@ -220,8 +220,8 @@ func (r *Routes) Serve(req *Request, res *Response) {
 func (r *Routes) find(req *Request) (handler Handler, allowed []string) {
 	names, mine := req.params.names, len(req.params.values)
 	values := slices.Grow(req.params.values, r.tree.Variables())[:mine+r.tree.Variables()]
-	s := pattern.Search{Method: req.Method, Values: values[mine:], Outline: pattern.Outline(req.URL)}
-	if found := r.tree.Find(req.URL.Path, &s); found != nil {
+	s := pattern.Search{Method: req.Method, Values: values[mine:]}
+	if found := r.tree.Find(req.URL, &s); found != nil {
 		names, mine, handler = found.Names, mine+len(found.Names), r.handler(found)
 	} else {
 		allowed = s.Allowed()

@@ -5,24 +5,26 @@ import (
 	"strings"
 )
 
-// Outline returns a URL's decoded path with another byte for each slash that
-// was sent encoded and so belongs to its segment, or "" if there is none.
-func Outline(u *url.URL) string {
+// outline returns a URL's decoded path with an encodedSlash for each slash that
+// was sent encoded and so belongs to its segment, and for that byte another that
+// is no UTF-8.
+func outline(u *url.URL) string {
+	path := strings.ReplaceAll(u.Path, encodedSlash, "\xfe")
 	if u.RawPath == "" || !strings.Contains(u.RawPath, "%2F") && !strings.Contains(u.RawPath, "%2f") || !isRaw(u) {
-		return ""
+		return path
 	}
-	outline, raw := []byte(u.Path), u.RawPath
-	for at := range outline {
+	outlined, raw := []byte(path), u.RawPath
+	for at := range outlined {
 		length := 1
 		if raw[0] == '%' {
 			length = len("%2F")
-			if outline[at] == '/' {
-				outline[at] = '%'
+			if outlined[at] == '/' {
+				outlined[at] = encodedSlash[0]
 			}
 		}
 		raw = raw[length:]
 	}
-	return string(outline)
+	return string(outlined)
 }
 
 // isRaw reports whether RawPath is what the path was sent as, and not left from

@@ -25,8 +25,8 @@ import (
 // All tails are closed at the end, so each form that a pattern matches is the
 // beginning of a longer one, and one list of pieces cut at several lengths.
 
-// encodedSlash stands in literals for a %2F, a slash within a segment. It is no
-// UTF-8, which the rest of a literal is, and never compared with a path.
+// encodedSlash stands in literals and outlines for a %2F, a slash within a
+// segment. It is no UTF-8, which the rest of a literal is.
 const encodedSlash = "\xff"
 
 // anySegment is the regexp of a variable that has none, and the same as [^/]+,
@@ -46,16 +46,9 @@ type Pattern struct {
 
 // form is one of the forms of path that a pattern matches.
 type form struct {
-	steps    []step
+	pieces   []piece
 	names    []string
 	redirect bool // to the same without its final slash
-}
-
-// step is a literal, an encodedSlash of its own, or all of a segment from its
-// first variable on.
-type step struct {
-	literal  string
-	variable *variable
 }
 
 // Parse parses a pattern, which begins with a slash. An error names the offset.
@@ -113,18 +106,14 @@ func (p *Pattern) literal(at int) (int, error) {
 
 // unescape decodes a literal, save for its encoded slashes.
 func unescape(escaped string) (string, error) {
-	parts := strings.Split(strings.ReplaceAll(escaped, "%2f", "%2F"), "%2F")
-	for i, part := range parts {
-		decoded, err := url.PathUnescape(part)
-		if err != nil {
-			return "", err
-		}
-		if !utf8.ValidString(decoded) {
-			return "", errors.New("a path is written in UTF-8")
-		}
-		parts[i] = decoded
+	decoded, err := url.PathUnescape(escaped)
+	if err != nil {
+		return "", err
 	}
-	return strings.Join(parts, encodedSlash), nil
+	if !utf8.ValidString(decoded) {
+		return "", errors.New("a path is written in UTF-8")
+	}
+	return url.PathUnescape(strings.NewReplacer("%2F", encodedSlash, "%2f", encodedSlash).Replace(escaped))
 }
 
 func (p *Pattern) variable(at int) (int, error) {
@@ -182,51 +171,18 @@ func closingBrace(text string, at int) int {
 func (p *Pattern) forms() []form {
 	var forms []form
 	for _, cut := range p.cuts {
-		pieces := p.pieces[:cut:cut]
-		f := form{steps: steps(pieces)}
-		for _, piece := range pieces {
+		f := form{pieces: p.pieces[:cut:cut]}
+		for _, piece := range f.pieces {
 			if piece.isVariable() {
 				f.names = append(f.names, piece.name)
 			}
 		}
 		forms = append(forms, f)
-		if p.slash && pieces[cut-1].literal != "/" {
-			forms = append(forms, form{steps(append(pieces, piece{literal: "/"})), f.names, true})
+		if p.slash && f.pieces[cut-1].literal != "/" {
+			forms = append(forms, form{append(f.pieces, piece{literal: "/"}), f.names, true})
 		}
 	}
 	return forms
-}
-
-// steps joins what belongs together of the pieces.
-func steps(pieces []piece) []step {
-	var steps []step
-	for len(pieces) > 0 {
-		end := until(pieces, piece.isVariable)
-		if end > 0 {
-			steps = appendLiteral(steps, join(pieces[:end]))
-		} else {
-			end = until(pieces, piece.beginsSegment)
-			steps = append(steps, step{variable: newVariable(pieces[:end])})
-		}
-		pieces = pieces[end:]
-	}
-	return steps
-}
-
-// appendLiteral appends a literal, its encoded slashes apart.
-func appendLiteral(steps []step, literal string) []step {
-	for literal != "" {
-		end := strings.Index(literal, encodedSlash)
-		switch {
-		case end < 0:
-			end = len(literal)
-		case end == 0:
-			end = len(encodedSlash)
-		}
-		steps = append(steps, step{literal: literal[:end]})
-		literal = literal[end:]
-	}
-	return steps
 }
 
 func (p piece) isVariable() bool    { return p.name != "" }

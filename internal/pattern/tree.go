@@ -2,6 +2,7 @@ package pattern
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -10,7 +11,8 @@ import (
 // long as nothing is added.
 type Tree struct {
 	root      node
-	variables int // that a pattern has at most
+	variables int  // that a pattern has at most
+	slashes   bool // a literal has encoded ones
 }
 
 // node is a point in the tree, in which paths with the same beginning share a
@@ -19,7 +21,6 @@ type node struct {
 	literal   string // that leads here from the parent
 	initials  string // the first byte of each child's literal, no two the same
 	children  []*node
-	slash     *node       // that an encoded slash leads to
 	variables []*variable // in the order of trial
 	endpoints []Endpoint  // of the patterns that end here, one a method
 }
@@ -34,10 +35,10 @@ type Endpoint struct {
 
 // Search is one walk through the tree.
 type Search struct {
-	Method  string
-	Values  []string // of the variables on the way; at least Tree.Variables
-	Outline string   // see Outline
+	Method string
+	Values []string // of the variables on the way; at least Tree.Variables
 
+	path    string
 	refused []*node // matched the path, but not the method
 }
 
@@ -49,7 +50,8 @@ func (t *Tree) Variables() int { return t.variables }
 func (t *Tree) Add(p *Pattern, method string, route int) (taken *Endpoint) {
 	for _, form := range p.forms() {
 		t.variables = max(t.variables, len(form.names))
-		end := t.root.addSteps(form.steps)
+		t.slashes = t.slashes || strings.Contains(join(form.pieces), encodedSlash)
+		end := t.root.add(form.pieces)
 		if taken := end.endpoint(method); taken != nil {
 			return taken
 		}
@@ -58,8 +60,14 @@ func (t *Tree) Add(p *Pattern, method string, route int) (taken *Endpoint) {
 	return nil
 }
 
-// Find returns where a decoded path leads to, with its first values set, or nil.
-func (t *Tree) Find(path string, s *Search) *Endpoint { return t.root.find(path, 0, s) }
+// Find returns where a URL's path leads to, with the first values set, or nil.
+func (t *Tree) Find(u *url.URL, s *Search) *Endpoint {
+	s.path = u.Path
+	if t.slashes || u.RawPath != "" {
+		return t.root.find(outline(u), 0, s)
+	}
+	return t.root.find(s.path, 0, s)
+}
 
 // Allowed returns the methods of the patterns that matched the path, if none did
 // for its method, sorted: a HEAD is answered by GET, and OPTIONS always.
@@ -76,20 +84,20 @@ func (s *Search) Allowed() (methods []string) {
 	return slices.Compact(methods)
 }
 
-// find returns where the rest of a path leads from n, which is behind so many
-// variables. Since a segment is never divided in two ways, no node is met
+// find returns where the rest of an outline leads from n, which is behind so
+// many variables. Since a segment is never divided in two ways, no node is met
 // twice, whatever the path.
-func (n *node) find(path string, variables int, s *Search) *Endpoint {
+func (n *node) find(outline string, variables int, s *Search) *Endpoint {
 walk:
 	for {
-		if path == "" {
+		if outline == "" {
 			if found := s.endpoint(n); found != nil {
 				return found
 			}
-		} else if child := n.child(path, s); child != nil {
-			rest := path[len(child.literal):]
+		} else if child := n.child(outline); child != nil {
+			rest := outline[len(child.literal):]
 			if len(n.variables) == 0 {
-				n, path = child, rest
+				n, outline = child, rest
 				continue
 			}
 			if found := child.find(rest, variables, s); found != nil {
@@ -97,23 +105,21 @@ walk:
 			}
 		}
 		for i, v := range n.variables {
-			end := segmentEnd(path)
-			if s.Outline != "" {
-				end = s.outlinedEnd(path)
-			}
+			end := segmentEnd(outline)
+			segment := s.path[len(s.path)-len(outline):][:end]
 			if v.any {
 				if end == 0 {
 					continue
 				}
-				s.Values[variables] = path[:end]
-			} else if !v.match(path[:end], s.Values[variables:]) {
+				s.Values[variables] = segment
+			} else if !v.match(segment, s.Values[variables:]) {
 				continue
 			}
 			if i == len(n.variables)-1 {
-				n, path, variables = &v.next, path[end:], variables+len(v.groups)
+				n, outline, variables = &v.next, outline[end:], variables+len(v.groups)
 				continue walk
 			}
-			if found := v.next.find(path[end:], variables+len(v.groups), s); found != nil {
+			if found := v.next.find(outline[end:], variables+len(v.groups), s); found != nil {
 				return found
 			}
 		}
@@ -121,55 +127,26 @@ walk:
 	}
 }
 
-func segmentEnd(path string) int {
-	for i := 0; i < len(path); i++ {
-		if path[i] == '/' {
+func segmentEnd(outline string) int {
+	for i := 0; i < len(outline); i++ {
+		if outline[i] == '/' {
 			return i
 		}
 	}
-	return len(path)
+	return len(outline)
 }
 
-// outlineOf returns the outline of the rest of a path.
-func (s *Search) outlineOf(path string) string { return s.Outline[len(s.Outline)-len(path):] }
-
-// outlinedEnd is segmentEnd for a path whose outline differs.
-func (s *Search) outlinedEnd(path string) int {
-	if end := strings.IndexByte(s.outlineOf(path), '/'); end >= 0 {
-		return end
-	}
-	return len(path)
-}
-
-// child returns the child whose literal path begins with, or nil.
-func (n *node) child(path string, s *Search) *node {
-	if s.Outline != "" {
-		return s.outlined(n, path)
-	}
-	first := path[0]
+// child returns the child whose literal an outline begins with, or nil.
+func (n *node) child(outline string) *node {
+	first := outline[0]
 	for i := range len(n.initials) {
 		if n.initials[i] == first {
 			child := n.children[i]
 			// The commonest literal is a slash.
-			if len(child.literal) == 1 || strings.HasPrefix(path, child.literal) {
+			if len(child.literal) == 1 || strings.HasPrefix(outline, child.literal) {
 				return child
 			}
 			return nil
-		}
-	}
-	return nil
-}
-
-// outlined is n.child for a path whose outline differs: a literal is in both,
-// but for an encoded slash.
-func (s *Search) outlined(n *node, path string) *node {
-	outline := s.outlineOf(path)
-	if path[0] != outline[0] {
-		return n.slash
-	}
-	if i := strings.IndexByte(n.initials, path[0]); i >= 0 {
-		if child := n.children[i]; strings.HasPrefix(path, child.literal) && strings.HasPrefix(outline, child.literal) {
-			return child
 		}
 	}
 	return nil
@@ -199,18 +176,17 @@ func (n *node) endpoint(method string) *Endpoint {
 	return nil
 }
 
-// addSteps makes the way for steps, as far as it does not exist, and returns
-// its end.
-func (n *node) addSteps(steps []step) *node {
-	for _, step := range steps {
-		switch {
-		case step.variable != nil:
-			n = n.addVariable(step.variable)
-		case step.literal == encodedSlash:
-			n = n.addSlash()
-		default:
-			n = n.addLiteral(step.literal)
+// add makes the way for pieces, as far as it does not exist, and returns its end.
+func (n *node) add(pieces []piece) *node {
+	for len(pieces) > 0 {
+		end := until(pieces, piece.isVariable)
+		if end > 0 {
+			n = n.addLiteral(join(pieces[:end]))
+		} else {
+			end = until(pieces, piece.beginsSegment)
+			n = n.addVariable(newVariable(pieces[:end]))
 		}
+		pieces = pieces[end:]
 	}
 	return n
 }
@@ -228,13 +204,6 @@ func (n *node) addLiteral(text string) *node {
 		text = text[len(n.literal):]
 	}
 	return n
-}
-
-func (n *node) addSlash() *node {
-	if n.slash == nil {
-		n.slash = &node{literal: "/"}
-	}
-	return n.slash
 }
 
 // split returns n with a literal cut to length, followed by the rest of n.
