@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"cmp"
 	"crypto/tls"
 	"log/slog"
 	"os"
@@ -77,13 +78,9 @@ func (c *Certificate) follow() {
 // load reads the files.
 func (c *Certificate) load() error {
 	now := c.look()
-	cert, err := os.ReadFile(c.certFile)
-	if err != nil {
-		c.failure = err.Error()
-		return err
-	}
-	key, err := os.ReadFile(c.keyFile)
-	if err != nil {
+	cert, certErr := os.ReadFile(c.certFile)
+	key, keyErr := os.ReadFile(c.keyFile)
+	if err := cmp.Or(certErr, keyErr); err != nil {
 		c.failure = err.Error()
 		return err
 	}
