@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -95,10 +96,12 @@ func programAs(t *testing.T, uid uint32, program string, environment ...string) 
 	return cmd
 }
 
-// privilegedPort returns a port that only root can listen on, and that is free.
+// privilegedPort returns a port that only root can listen on, and that is free:
+// one at random, as other runs of this test look for theirs at the same time.
 func privilegedPort(t *testing.T) int {
 	t.Helper()
-	for port := 1023; port > 600; port-- {
+	for range 1000 {
+		port := 600 + rand.IntN(424)
 		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
 			l.Close()
 			return port
