@@ -41,16 +41,16 @@ func TestParseAddress(t *testing.T) {
 }
 
 func TestListenTCP(t *testing.T) {
-	l, err := Address{Network: "tcp4", Host: "127.0.0.1"}.Listen()
+	l, err := Address{Network: "tcp4", Host: "127.0.0.1"}.listen()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	taken := Address{Network: "tcp4", Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port}
-	if !taken.Is(l.Addr()) {
+	if !taken.is(l.Addr()) {
 		t.Errorf("%v is not %v", taken, l.Addr())
 	}
-	if second, err := taken.Listen(); err == nil {
+	if second, err := taken.listen(); err == nil {
 		second.Close()
 		t.Error("listens twice")
 	}
@@ -66,24 +66,24 @@ func TestListenUnix(t *testing.T) {
 	address := Address{Network: "unix", Host: path}
 	fails := func(want string) {
 		t.Helper()
-		if l, err := address.Listen(); err == nil {
+		if l, err := address.listen(); err == nil {
 			l.Close()
 			t.Errorf("listens, want %q", want)
 		} else if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	l, err := address.Listen()
+	l, err := address.listen()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !address.Is(l.Addr()) || (Address{Network: "unix", Host: path + "2"}).Is(l.Addr()) {
+	if !address.is(l.Addr()) || (Address{Network: "unix", Host: path + "2"}).Is(l.Addr()) {
 		t.Errorf("%v", l.Addr())
 	}
 	fails("a server listens there")
 	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
-	if l, err = address.Listen(); err != nil {
+	if l, err = address.listen(); err != nil {
 		t.Fatalf("what is left behind: %v", err)
 	}
 	l.Close()
