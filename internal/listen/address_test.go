@@ -77,7 +77,7 @@ func TestListenUnix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !address.is(l.Addr()) || (Address{Network: "unix", Host: path + "2"}).Is(l.Addr()) {
+	if !address.is(l.Addr()) || (Address{Network: "unix", Host: path + "2"}).is(l.Addr()) {
 		t.Errorf("%v", l.Addr())
 	}
 	fails("a server listens there")
