@@ -1,6 +1,7 @@
 package aerys
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -152,9 +153,9 @@ func (h *Host) Use(actions ...Action) *Host {
 // String returns the host's name, as given to Name.
 func (h *Host) String() string {
 	if h.port != 0 {
-		return or(h.name, "*") + ":" + strconv.Itoa(h.port)
+		return cmp.Or(h.name, "*") + ":" + strconv.Itoa(h.port)
 	}
-	return or(h.name, "*")
+	return cmp.Or(h.name, "*")
 }
 
 // wildcard reports whether the host goes by every name.

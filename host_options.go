@@ -1,9 +1,11 @@
 package aerys
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"mime"
+	"reflect"
 	"time"
 
 	"aerys/internal/field"
@@ -127,26 +129,12 @@ type Options struct {
 	contentType string // of both defaults
 }
 
-// or returns value, or the default when value is zero.
-func or[T comparable](value, standard T) T {
-	var zero T
-	if value == zero {
-		return standard
-	}
-	return value
-}
-
 // check finds values that cannot be meant.
 func (o *Options) check() error {
-	for name, value := range map[string]int64{
-		"MaxConnections": int64(o.MaxConnections), "ConnectionsPerIP": int64(o.ConnectionsPerIP),
-		"ConnectionTimeout": int64(o.ConnectionTimeout), "ShutdownTimeout": int64(o.ShutdownTimeout),
-		"IdleTimeout": int64(o.IdleTimeout),
-		"MaxBodySize": o.MaxBodySize, "MaxHeaderSize": int64(o.MaxHeaderSize),
-		"MaxInputVars": int64(o.MaxInputVars), "MaxFieldLen": int64(o.MaxFieldLen),
-		"MaxConcurrentStreams": int64(o.MaxConcurrentStreams), "OutputBufferSize": int64(o.OutputBufferSize),
-	} {
-		if value < 0 {
+	options := reflect.ValueOf(o).Elem()
+	for i := range options.NumField() {
+		value, name := options.Field(i), options.Type().Field(i).Name
+		if value.CanInt() && value.Int() < 0 && name != "MaxRequestsPerConnection" {
 			return fmt.Errorf("aerys: Options.%s is negative: want 0 for the default, or more", name)
 		}
 	}
@@ -166,22 +154,22 @@ const longest = 1 << 55
 
 // withDefaults returns the options with every zero value replaced.
 func (o Options) withDefaults() *Options {
-	o.Logger = or(o.Logger, slog.Default())
-	o.MaxRequestsPerConnection = or(o.MaxRequestsPerConnection, 1000)
-	o.ConnectionTimeout = min(or(o.ConnectionTimeout, 6*time.Second), longest)
-	o.IdleTimeout = min(or(o.IdleTimeout, 75*time.Second), longest)
-	o.ShutdownTimeout = or(o.ShutdownTimeout, 3*time.Second)
-	o.DefaultContentType = or(o.DefaultContentType, "text/html")
-	o.DefaultTextCharset = or(o.DefaultTextCharset, "utf-8")
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.MaxRequestsPerConnection = cmp.Or(o.MaxRequestsPerConnection, 1000)
+	o.ConnectionTimeout = min(cmp.Or(o.ConnectionTimeout, 6*time.Second), longest)
+	o.IdleTimeout = min(cmp.Or(o.IdleTimeout, 75*time.Second), longest)
+	o.ShutdownTimeout = cmp.Or(o.ShutdownTimeout, 3*time.Second)
+	o.DefaultContentType = cmp.Or(o.DefaultContentType, "text/html")
+	o.DefaultTextCharset = cmp.Or(o.DefaultTextCharset, "utf-8")
 	if o.AllowedMethods == nil {
 		o.AllowedMethods = []string{"GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS", "DELETE"}
 	}
-	o.MaxBodySize = or(o.MaxBodySize, 128<<10)
-	o.MaxHeaderSize = or(o.MaxHeaderSize, 32<<10)
-	o.MaxInputVars = or(o.MaxInputVars, 200)
-	o.MaxFieldLen = or(o.MaxFieldLen, 16<<10)
-	o.MaxConcurrentStreams = or(o.MaxConcurrentStreams, 100)
-	o.OutputBufferSize = or(o.OutputBufferSize, 8192)
+	o.MaxBodySize = cmp.Or(o.MaxBodySize, 128<<10)
+	o.MaxHeaderSize = cmp.Or(o.MaxHeaderSize, 32<<10)
+	o.MaxInputVars = cmp.Or(o.MaxInputVars, 200)
+	o.MaxFieldLen = cmp.Or(o.MaxFieldLen, 16<<10)
+	o.MaxConcurrentStreams = cmp.Or(o.MaxConcurrentStreams, 100)
+	o.OutputBufferSize = cmp.Or(o.OutputBufferSize, 8192)
 	o.contentType = field.WithCharset(o.DefaultContentType, o.DefaultTextCharset)
 	return &o
 }

@@ -458,16 +458,11 @@ func serviceOf(req *Request) *service {
 // prometheus writes the state in Prometheus's text format.
 func (s ServerState) prometheus() string {
 	text, c := new(page.Metrics), s.Connections
-	text.Begin("gauge", "aerys_connections", "Open client connections.")
-	text.Value("", c.Open)
-	text.Begin("counter", "aerys_connections_accepted_total", "Connections accepted.")
-	text.Value("", c.Accepted)
-	text.Begin("counter", "aerys_connections_refused_total", "Connections refused for a limit.")
-	text.Value("", c.Refused)
-	text.Begin("counter", "aerys_received_bytes_total", "Bytes received.")
-	text.Value("", c.Received)
-	text.Begin("counter", "aerys_sent_bytes_total", "Bytes sent.")
-	text.Value("", c.Sent)
+	text.Begin("gauge", "aerys_connections", "Open client connections.", c.Open)
+	text.Begin("counter", "aerys_connections_accepted_total", "Connections accepted.", c.Accepted)
+	text.Begin("counter", "aerys_connections_refused_total", "Connections refused for a limit.", c.Refused)
+	text.Begin("counter", "aerys_received_bytes_total", "Bytes received.", c.Received)
+	text.Begin("counter", "aerys_sent_bytes_total", "Bytes sent.", c.Sent)
 	text.Begin("gauge", "aerys_requests_active", "Requests being answered.")
 	for _, h := range s.Hosts {
 		text.Value(h.labels(), h.Active)

@@ -2,6 +2,7 @@ package aerys
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +10,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/textproto"
 	"strings"
 	"sync"
 
@@ -103,7 +103,7 @@ func (r *Response) State() State {
 func (r *Response) Status() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return or(r.status, http.StatusOK)
+	return cmp.Or(r.status, http.StatusOK)
 }
 
 // given returns the status that was set, or 0.
@@ -175,7 +175,7 @@ func (r *Response) setStatus(status int) {
 }
 
 func (r *Response) superfluous(status int) {
-	r.log(slog.LevelWarn, "aerys: status set too late", "status", status, "sent", or(r.status, http.StatusOK))
+	r.log(slog.LevelWarn, "aerys: status set too late", "status", status, "sent", cmp.Or(r.status, http.StatusOK))
 }
 
 // log writes a line about this response.
@@ -378,12 +378,10 @@ func (r *Response) writeHeader() {
 // announced returns the fields of a header that it says are trailers.
 func announced(header http.Header) http.Header {
 	trailers := make(http.Header)
-	for _, names := range header["Trailer"] {
-		for name := range strings.SplitSeq(names, ",") {
-			name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
-			if values, ok := header[name]; ok {
-				trailers[name] = values
-			}
+	for name := range field.Elements(header["Trailer"]) {
+		name = http.CanonicalHeaderKey(name)
+		if values, ok := header[name]; ok {
+			trailers[name] = values
 		}
 	}
 	return trailers

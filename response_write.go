@@ -2,10 +2,12 @@ package aerys
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -339,17 +341,12 @@ func (r *Response) close() {
 		return
 	}
 	var err error
-	r.outside(func() { err = closeAll(stages) })
-	r.note(err)
-}
-
-func closeAll(stages []io.WriteCloser) (err error) {
-	for _, stage := range stages {
-		if failure := stage.Close(); err == nil {
-			err = failure
+	r.outside(func() {
+		for _, stage := range stages {
+			err = cmp.Or(err, stage.Close())
 		}
-	}
-	return err
+	})
+	r.note(err)
 }
 
 // ReadFrom writes what source has to the body. On Linux an *os.File, or an
@@ -480,18 +477,12 @@ func (r *Response) sendPage(status int, detail string) {
 // dropRepresentation deletes the fields that describe a body other than the one
 // that is sent, and those that cannot be sent.
 func dropRepresentation(header http.Header) {
-	for name, values := range header {
+	maps.DeleteFunc(header, func(name string, values []string) bool {
 		switch name {
 		case "Etag", "Last-Modified", "Cache-Control", "Expires", "Accept-Ranges", "Trailer":
-			delete(header, name)
+			return true
 		}
-		if strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") || !field.IsToken(name) {
-			delete(header, name)
-		}
-		for _, value := range values {
-			if !field.ValidValue(value) {
-				delete(header, name)
-			}
-		}
-	}
+		return strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") || !field.IsToken(name) ||
+			slices.ContainsFunc(values, func(value string) bool { return !field.ValidValue(value) })
+	})
 }
