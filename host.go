@@ -235,7 +235,7 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body,
 	x := newExchange(w, r, s.options)
 	x.response.out.Body = body
 	if sv != nil {
-		x.response.out.Connect(s.pace(r))
+		x.response.out.Connect(r, patience*s.options.ConnectionTimeout)
 	}
 	defer s.end(x, s.traffic.begin())
 	if s.allows(r) {
@@ -244,15 +244,6 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body,
 		x.response.SetHeader("Allow", strings.Join(s.methods, ", ")).page(refusal(r))
 	}
 	x.finish()
-}
-
-// pace is in half of what time a client has to take some of an answer, if that is
-// net/http's to see to.
-func (s *site) pace(r *http.Request) time.Duration {
-	if r.ProtoMajor == 1 {
-		return 0
-	}
-	return patience * s.options.ConnectionTimeout
 }
 
 // removeForm removes the files of a form that a handler has parsed. net/http does

@@ -181,11 +181,7 @@ func (sv *service) listener(a listen.Address, encrypted bool) *listener {
 		}
 	}
 	l := &listener{service: sv, named: make(map[string]*site)}
-	rules := l.rulesFor
-	if !encrypted {
-		rules = nil
-	}
-	l.Listener = sv.serving.Listener(a, rules, l)
+	l.Listener = sv.serving.Listener(a, l, encrypted, l.rulesFor)
 	sv.listeners = append(sv.listeners, l)
 	return l
 }

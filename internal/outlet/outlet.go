@@ -44,13 +44,13 @@ func (o *Outlet) Open(w http.ResponseWriter, ended error) {
 	}
 }
 
-// Connect tells that the writer is that of a server. The header that handlers
-// get, and may keep, is then not the server's: that reads its own to the end, for
-// trailers. A client of HTTP/2 has to take some of the body in twice the while; 0
-// is HTTP/1, where the server sees to that.
-func (o *Outlet) Connect(while time.Duration) {
+// Connect tells that the writer is that of a server, which answers r. The header
+// that handlers get, and may keep, is then not the server's: that reads its own to
+// the end, for trailers. A client of HTTP/2 has to take some of the body in twice
+// the while; over HTTP/1 the server sees to that.
+func (o *Outlet) Connect(r *http.Request, while time.Duration) {
 	o.Fields, o.own = make(http.Header), true
-	if while > 0 {
+	if r.ProtoMajor != 1 {
 		o.pace = &pace{while: while}
 	}
 }

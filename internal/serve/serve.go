@@ -65,9 +65,9 @@ type Listener struct {
 
 // Listener returns what will listen on an address, and have requests answered by
 // a handler. Where it is encrypted, rules are those for a client.
-func (s *Server) Listener(a listen.Address, rules func(*tls.ClientHelloInfo) (*tls.Config, error), handler http.Handler) *Listener {
+func (s *Server) Listener(a listen.Address, handler http.Handler, encrypted bool, rules func(*tls.ClientHelloInfo) (*tls.Config, error)) *Listener {
 	l := &Listener{Socket: listen.Socket{Address: a}, server: s}
-	if rules != nil {
+	if encrypted {
 		l.encrypted = &tls.Config{GetConfigForClient: rules}
 	}
 	log := slog.NewLogLogger(s.log.Handler(), slog.LevelWarn)
