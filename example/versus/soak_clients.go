@@ -76,6 +76,15 @@ func (m *member) next() (sender, number int, err error) {
 	return sender, number, nil
 }
 
+// turnDeaf is called by who is about to read little or nothing. What its machine
+// would hold for it, 32 MB with Linux's defaults, comes out of what the kernel
+// has for all connections here, and when that runs short it drops what is meant
+// for others.
+func (s *soaking) turnDeaf(conn interface{ SetReadBuffer(bytes int) error }) {
+	s.deaf.Add(1)
+	conn.SetReadBuffer(64 << 10)
+}
+
 // leave resets the connection, or closes it as RFC 6455 §7.1.2 wants it.
 func (m *member) leave(r *rand.Rand) (err error) {
 	if r.IntN(3) == 0 {
@@ -205,7 +214,7 @@ func (s *soaking) ignore(id int, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	m.deaf.Add(1)
+	m.turnDeaf(m.NetConn().(*net.TCPConn))
 	time.Sleep(min(time.Until(s.deadline), time.Duration(r.Int64N(int64(time.Minute)))))
 	m.abort()
 	return nil
@@ -218,7 +227,7 @@ func (s *soaking) sendOnly(id int) error {
 		return err
 	}
 	defer m.Close()
-	m.deaf.Add(1)
+	m.turnDeaf(m.NetConn().(*net.TCPConn))
 	for err == nil {
 		m.SetWriteDeadline(time.Now().Add(time.Minute))
 		err = m.WriteMessage(websocket.BinaryMessage, pattern[:64<<10])

@@ -235,7 +235,7 @@ func (v *visitor) readSlowly() error {
 
 // readNothing asks for more than sockets take, and goes away.
 func (v *visitor) readNothing() error {
-	v.deaf.Add(1)
+	v.turnDeaf(v)
 	for range 8 {
 		io.WriteString(v, "GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n")
 	}
