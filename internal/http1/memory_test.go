@@ -129,6 +129,7 @@ func (m *memory) PeerEnded() bool                  { return false }
 func (m *memory) Soon()                            { m.note("soon") }
 func (m *memory) SetWriteDeadline(time.Time) error { m.note("write deadline"); return nil }
 func (m *memory) CloseWrite() error                { m.note("close write"); return nil }
+func (m *memory) LimitUnsent()                     { m.note("limit unsent") }
 func (m *memory) Interrupt()                       { m.note("abort"); m.stop() }
 func (m *memory) Hijack() (net.Conn, error)        { m.note("hijack"); return nil, net.ErrClosed }
 

@@ -65,6 +65,8 @@ func (s *scripted) Close() error {
 
 func (s *scripted) CloseWrite() error { return s.Close() }
 
+func (s *scripted) LimitUnsent() {}
+
 func (s *scripted) LocalAddr() net.Addr              { return s.log }
 func (s *scripted) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 func (s *scripted) SetDeadline(time.Time) error      { return nil }

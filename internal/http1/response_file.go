@@ -66,6 +66,7 @@ func (w *response) sendFile(p *loop.FilePart) (sent bool, err error) {
 	if left := w.length - w.written; w.length >= 0 && p.Length > left {
 		p.Length, p.More = max(0, left), false
 	}
+	c.leaves(p.Length)
 	c.clock.writing()
 	n, err := c.transport.SendFile(c.out[:c.ready], p, c.clock.piece)
 	c.clock.wrote()
@@ -73,6 +74,7 @@ func (w *response) sendFile(p *loop.FilePart) (sent bool, err error) {
 	w.written += n
 	if err != nil {
 		c.failed(err)
+		err = c.err
 	}
 	return true, err
 }

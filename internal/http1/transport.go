@@ -27,6 +27,7 @@ type Transport interface {
 	Write(p []byte) (int, error)
 	SendFile(head []byte, p *loop.FilePart, progress func()) (int64, error)
 	CloseWrite() error
+	LimitUnsent() // what the kernel takes beyond what it can send
 
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
@@ -125,6 +126,7 @@ type output struct {
 	buffer *[bufferSize]byte
 	ready  int   // bytes of out that may leave; behind them is the head of a response that is not decided yet
 	soon   bool  // the transport will call Flush
+	large  int64 // bytes that left, until they were writePiece
 	err    error // why nothing leaves any more
 }
 
@@ -215,6 +217,7 @@ func (o *output) send(p []byte) error {
 func (o *output) transmit(p []byte) error {
 	for len(p) > 0 && o.err == nil {
 		piece := p[:min(len(p), writePiece)]
+		o.leaves(int64(len(piece)))
 		o.clock.writing()
 		_, err := o.transport.Write(piece)
 		o.clock.wrote()
@@ -223,6 +226,17 @@ func (o *output) transmit(p []byte) error {
 		}
 	}
 	return o.err
+}
+
+// leaves is told of bytes before they are written. Of a large response that
+// nobody reads the kernel would take four megabytes, out of what it has for all
+// connections. mu is held.
+func (o *output) leaves(n int64) {
+	if o.large < writePiece {
+		if o.large += n; o.large >= writePiece {
+			o.transport.LimitUnsent()
+		}
+	}
 }
 
 // failed notes that nothing leaves any more. mu is held.
