@@ -83,7 +83,8 @@ func TestDeadlinesOfHandlers(t *testing.T) {
 // than one may whose handler sets no deadline.
 func TestWriteDeadlinesOfHandlers(t *testing.T) {
 	const timeout = time.Second
-	const size = 30 << 20 // more than fits on the way
+	const size = 30 << 20  // more than fits on the way
+	const some = 100 << 10 // that fits, over TLS too
 	writes := func(before int, in time.Duration) aerys.Action {
 		return func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(size))
@@ -99,9 +100,9 @@ func TestWriteDeadlinesOfHandlers(t *testing.T) {
 	var begun, all sync.WaitGroup
 	passed := make(chan struct{})
 	s, dialers := both(t, timed, aerys.Options{ConnectionTimeout: timeout}, aerys.Router().
-		Get("/none", writes(0, 0)).Get("/none/later", writes(1<<20, 0)).
-		Get("/hour", writes(0, time.Hour)).Get("/hour/later", writes(1<<20, time.Hour)).
-		Get("/soon", writes(1<<20, 1)))
+		Get("/none", writes(0, 0)).Get("/none/later", writes(some, 0)).
+		Get("/hour", writes(0, time.Hour)).Get("/hour/later", writes(some, time.Hour)).
+		Get("/soon", writes(some, 1)))
 	for over, dial := range dialers {
 		for path, whole := range map[string]bool{"/none": true, "/none/later": true, "/hour": true, "/hour/later": true, "/soon": false} {
 			begun.Add(1)
