@@ -67,7 +67,8 @@
 //   - Transfer-Encoding in HTTP/1.0 is refused, 400; net/http ignores it and
 //     takes the body for a request (§6.1: treat the framing as faulty).
 //   - Lines of a trailer section end with CR LF, are not folded and have a name.
-//   - A chunk has fewer than 2^63 bytes; net/http takes some larger sizes.
+//   - A chunk has fewer than 2^63 bytes; net/http takes some larger sizes, and nothing
+//     of one from 2^62 to that, whose double is negative to it.
 //   - An HTTP/1.0 client that asks for both is closed, not kept (§9.3). So nothing
 //     is skipped before its response, and the body may be read behind that.
 //   - More fields than MaxFields are 431. MaxHeaderBytes is exact; net/http reads
