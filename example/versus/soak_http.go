@@ -121,6 +121,7 @@ func (v *visitor) choose() exchange {
 // browse asks for things, some of them in one go, and wants them all.
 func (v *visitor) browse() error {
 	for v.living() && !v.ended {
+		v.SetDeadline(time.Now().Add(time.Minute))
 		due := []exchange{v.choose()}
 		for v.IntN(3) == 0 {
 			due = append(due, v.choose())
