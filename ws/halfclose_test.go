@@ -62,9 +62,10 @@ func TestHalfCloseWithoutACloseFrame(t *testing.T) {
 	everywhere(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(16 << 10)
 		r := &recorder{}
+		reply := filler(500_000) // made before: a handler that takes long sees the client go
 		r.onData = func(id ws.ClientID, m *ws.Message) {
 			m.Bytes()
-			r.endpoint.Send(filler(500_000), id)
+			r.endpoint.Send(reply, id)
 		}
 		options := unlimited
 		options.WriteTimeout = patience
@@ -72,7 +73,7 @@ func TestHalfCloseWithoutACloseFrame(t *testing.T) {
 		p := s.dial(t)
 		p.write(text("more"))
 		p.endSending()
-		p.expect(frame.Text, filler(500_000))
+		p.expect(frame.Text, reply)
 		p.expectEOF()
 		p.expectCalls("OnOpen", "OnData", "OnClose 1006 connection lost")
 	})
