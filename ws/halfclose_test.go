@@ -62,10 +62,10 @@ func TestHalfCloseWithoutACloseFrame(t *testing.T) {
 	everywhere(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(16 << 10)
 		r := &recorder{}
-		reply := filler(500_000) // made before: a handler that takes long sees the client go
+		reply := filler(500_000) // made before, and no text to be checked: a handler that takes long sees the client go
 		r.onData = func(id ws.ClientID, m *ws.Message) {
 			m.Bytes()
-			r.endpoint.Send(reply, id)
+			r.endpoint.SendBinary([]byte(reply), id)
 		}
 		options := unlimited
 		options.WriteTimeout = patience
@@ -73,7 +73,7 @@ func TestHalfCloseWithoutACloseFrame(t *testing.T) {
 		p := s.dial(t)
 		p.write(text("more"))
 		p.endSending()
-		p.expect(frame.Text, reply)
+		p.expect(frame.Binary, reply)
 		p.expectEOF()
 		p.expectCalls("OnOpen", "OnData", "OnClose 1006 connection lost")
 	})
