@@ -62,18 +62,21 @@ func TestHalfCloseWithoutACloseFrame(t *testing.T) {
 	everywhere(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(16 << 10)
 		r := &recorder{}
-		reply := filler(500_000) // made before, and no text to be checked: a handler that takes long sees the client go
+		sent := make(chan error, 1)
 		r.onData = func(id ws.ClientID, m *ws.Message) {
 			m.Bytes()
-			r.endpoint.SendBinary([]byte(reply), id)
+			sent <- r.endpoint.Send(filler(500_000), id)
 		}
 		options := unlimited
 		options.WriteTimeout = patience
 		s := serve(t, at, r, options)
 		p := s.dial(t)
 		p.write(text("more"))
+		if err := <-sent; err != nil { // while its handler is late it would see the client go
+			t.Error(err)
+		}
 		p.endSending()
-		p.expect(frame.Binary, reply)
+		p.expect(frame.Text, filler(500_000))
 		p.expectEOF()
 		p.expectCalls("OnOpen", "OnData", "OnClose 1006 connection lost")
 	})

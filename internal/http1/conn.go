@@ -327,7 +327,7 @@ func (c *Conn) deactivate() {
 	c.active = nil
 	c.life.Unlock()
 	a.output.release()
-	a.err, a.large = nil, 0
+	a.err, a.sent = nil, 0
 	a.mu.Unlock()
 	a.input.release()
 	a.owner, a.transport, a.addr, a.left, a.current = nil, nil, "", nil, nil

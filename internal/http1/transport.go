@@ -126,7 +126,7 @@ type output struct {
 	buffer *[bufferSize]byte
 	ready  int   // bytes of out that may leave; behind them is the head of a response that is not decided yet
 	soon   bool  // the transport will call Flush
-	large  int64 // bytes that left, until they were writePiece
+	sent   int64 // bytes, until they are writePiece
 	err    error // why nothing leaves any more
 }
 
@@ -232,8 +232,8 @@ func (o *output) transmit(p []byte) error {
 // nobody reads the kernel would take four megabytes, out of what it has for all
 // connections. mu is held.
 func (o *output) leaves(n int64) {
-	if o.large < writePiece {
-		if o.large += n; o.large >= writePiece {
+	if o.sent < writePiece {
+		if o.sent += n; o.sent >= writePiece {
 			o.transport.LimitUnsent()
 		}
 	}
