@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"aerys/internal/field"
 )
 
 // fallbackKey stands for Options.Fallback in the cache; no request's key
@@ -100,10 +102,7 @@ var (
 func (o *Options) contentType(name string) string {
 	extension := strings.ToLower(path.Ext(name))
 	value := cmp.Or(o.MimeTypes[extension], mimeTypes[extension], o.DefaultMimeType)
-	if strings.HasPrefix(value, "text/") && !strings.Contains(strings.ToLower(value), "charset=") {
-		value += "; charset=" + o.DefaultTextCharset
-	}
-	return value
+	return field.WithCharset(value, o.DefaultTextCharset)
 }
 
 // mimeTypes are the types that IANA has registered for extensions. It is a

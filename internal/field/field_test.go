@@ -101,6 +101,7 @@ func TestWithCharset(t *testing.T) {
 		"Text/HTML":                     "Text/HTML; charset=utf-8",
 		"text/html; level=1":            "text/html; level=1; charset=utf-8",
 		"text/html; charset=iso-8859-1": "text/html; charset=iso-8859-1",
+		"text/html; Charset=iso-8859-1": "text/html; Charset=iso-8859-1",
 		"text/event-stream":             "text/event-stream",
 		"application/json":              "application/json",
 		"":                              "",

@@ -49,7 +49,7 @@ const EventStream = "text/event-stream"
 // WithCharset adds charset to a text type that names none.
 func WithCharset(contentType, charset string) string {
 	media := MediaType(contentType)
-	if !strings.HasPrefix(media, "text/") || media == EventStream || strings.Contains(contentType, "charset=") {
+	if !strings.HasPrefix(media, "text/") || media == EventStream || strings.Contains(strings.ToLower(contentType), "charset=") {
 		return contentType
 	}
 	return contentType + "; charset=" + charset
