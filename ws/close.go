@@ -285,11 +285,3 @@ func (c *conn) recovered(method string, returned *bool) {
 	c.deaf = true
 	c.fail(CodeInternalError, "the server failed")
 }
-
-// closeError is why a message cannot be read on.
-func (c *conn) closeError() error {
-	if how := c.closing.Load(); how != nil {
-		return &CloseError{how.code, how.reason}
-	}
-	return &CloseError{CodeAbnormal, "connection lost"}
-}

@@ -96,6 +96,31 @@ type conn struct {
 	drained     bool // all that the client sent was read, its end too
 }
 
+// transport is what a conn needs of the loop.Conn that carries it. Nothing of it
+// waits but Wait.
+type transport interface {
+	Loop() *loop.Loop
+
+	TryRead(p []byte) (int, error)
+	TryReadAhead(p []byte) (int, error)
+	Wait() error
+	MayRead() bool
+	HungUp() bool
+	Await(least int)
+	Hurry()
+
+	TryWrite(p []byte) (int, error)
+	TryWriteParts(header, payload []byte) (int, error)
+	Queued() bool
+	Held() int
+
+	CloseWrite() error
+	Interrupt()
+	Resume()
+	Soon()
+	AfterRound(func())
+}
+
 // counted counts a connection until it is over.
 type counted interface{ Over() }
 
@@ -188,6 +213,14 @@ func (e *Endpoint) opened(c *conn, o *arrival) {
 		c.close(CodeGoingAway, "server stops")
 	}
 	e.options.Logger.LogAttrs(context.Background(), slog.LevelDebug, "ws: opened", slog.Uint64("client", uint64(c.id)))
+}
+
+// closeError is why a message cannot be read on.
+func (c *conn) closeError() error {
+	if how := c.closing.Load(); how != nil {
+		return &CloseError{how.code, how.reason}
+	}
+	return &CloseError{CodeAbnormal, "connection lost"}
 }
 
 // now is the time of the loop that carries the connection.

@@ -5,6 +5,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"aerys/ws/frame"
 )
@@ -173,4 +174,23 @@ func (f *feed[C]) batchFor(to audience[C], n int) *batch[C] {
 // mu is held.
 func (f *feed[C]) since(n uint64) []*batch[C] {
 	return f.batches[sort.Search(len(f.batches), func(i int) bool { return f.batches[i].last() > n }):]
+}
+
+// later does something after a while, once however often it is asked for until
+// then.
+type later struct {
+	after time.Duration
+	then  func()
+	armed atomic.Bool
+}
+
+func (l *later) arm() {
+	if !l.armed.Swap(true) {
+		time.AfterFunc(l.after, l.run)
+	}
+}
+
+func (l *later) run() {
+	l.armed.Store(false)
+	l.then()
 }

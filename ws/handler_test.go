@@ -27,7 +27,7 @@ var misbehaviours = map[string]func(){
 // expectOnePanic finds one line of a log about a method, with its stack.
 func expectOnePanic(t *testing.T, log, method string) {
 	t.Helper()
-	if strings.Count(log, "level=ERROR") != 1 || !strings.Contains(log, "panic in "+method) || !strings.Contains(log, "contain_test.go") {
+	if strings.Count(log, "level=ERROR") != 1 || !strings.Contains(log, "panic in "+method) || !strings.Contains(log, "handler_test.go") {
 		t.Errorf("%s: the log says %q", method, log)
 	}
 }
