@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"aerys/internal/listen"
@@ -174,7 +173,7 @@ type site struct {
 	handler Handler
 	methods []string
 	tls     *listen.Rules // nil without Encrypt
-	traffic traffic
+	traffic serve.Traffic
 }
 
 func newSite(h *Host, options *Options) *site {
@@ -237,7 +236,7 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body,
 	if sv != nil {
 		x.response.out.Connect(r, patience*s.options.ConnectionTimeout)
 	}
-	defer s.end(x, s.traffic.begin())
+	defer s.end(x, s.traffic.Begin())
 	if s.allows(r) {
 		s.handler.Serve(&x.request, &x.response)
 	} else {
@@ -259,10 +258,10 @@ func (s *site) end(x *exchange, began time.Duration) {
 	defer x.close()
 	cause := recover()
 	if cause == nil {
-		s.traffic.end(began, x.response.Status())
+		s.traffic.End(began, x.response.Status())
 		return
 	}
-	defer s.traffic.end(began, http.StatusInternalServerError)
+	defer s.traffic.End(began, http.StatusInternalServerError)
 	if cause == http.ErrAbortHandler {
 		panic(cause)
 	}
@@ -287,58 +286,44 @@ func (s *site) allows(r *http.Request) bool {
 
 // HostState counts the requests of a host.
 type HostState struct {
-	Name      string           `json:"name"`
-	Addresses []string         `json:"addresses"`
-	Active    int64            `json:"active"`   // requests being answered
-	Requests  map[string]int64 `json:"requests"` // by class of status, "1xx" to "5xx"
-	Seconds   float64          `json:"seconds"`  // spent on all of them
-	Handlers  []any            `json:"handlers"` // what the actions that implement Monitor tell
+	Name      string           `json:"name" label:"host"`
+	Addresses []string         `json:"addresses" label:"address"`
+	Active    int64            `json:"active" metric:"aerys_requests_active gauge Requests being answered."`
+	Requests  map[string]int64 `json:"requests" metric:"aerys_requests_total{class} counter Requests answered, by class of status."` // by "1xx" to "5xx"
+	Durations Durations        `json:"durations" metric:"aerys_request_duration_seconds histogram How long requests took."`
+	Handlers  []any            `json:"handlers,omitempty"` // what the actions that implement Monitor tell
+}
+
+// Durations are how long requests took that were answered, from when their header
+// was read until their handler had returned.
+type Durations struct {
+	Count   int64    `json:"count"`
+	Seconds float64  `json:"seconds"` // all together
+	Buckets []Bucket `json:"buckets"` // from 10 µs to 10 s, three a decade
+}
+
+// Bucket counts what took no longer than a bound, be it shorter than others or not.
+type Bucket struct {
+	Seconds float64 `json:"le"`
+	Count   int64   `json:"count"`
 }
 
 func (s *site) state() HostState {
-	state := HostState{Name: s.host.String(), Active: s.traffic.active(), Requests: make(map[string]int64),
-		Seconds: time.Duration(s.traffic.nanos.Load()).Seconds(), Handlers: []any{}}
-	for i := range s.traffic.classes {
-		state.Requests[fmt.Sprintf("%dxx", i+1)] = s.traffic.classes[i].Load()
+	state := HostState{Name: s.host.String(), Active: s.traffic.Active(), Requests: make(map[string]int64)}
+	for class := 1; class <= 5; class++ {
+		state.Requests[fmt.Sprintf("%dxx", class)] = s.traffic.Answered(class)
 	}
+	d := &state.Durations
+	d.Seconds = s.traffic.Spent().Seconds()
+	d.Count = s.traffic.Within(func(bound time.Duration, answers int64) {
+		d.Buckets = append(d.Buckets, Bucket{bound.Seconds(), answers})
+	})
 	for _, action := range s.host.actions {
 		if monitor, ok := action.(Monitor); ok {
 			state.Handlers = append(state.Handlers, monitor.Monitor())
 		}
 	}
 	return state
-}
-
-// traffic counts the requests of one host.
-type traffic struct {
-	begun   atomic.Int64
-	classes [5]atomic.Int64 // of those answered, 1xx to 5xx
-	nanos   atomic.Int64    // time spent on them
-}
-
-// active is how many requests are being answered.
-func (t *traffic) active() int64 {
-	answered := int64(0)
-	for i := range t.classes {
-		answered += t.classes[i].Load()
-	}
-	return t.begun.Load() - answered
-}
-
-// epoch is what times are measured from: time.Since needs only the monotonic
-// clock, time.Now reads two.
-var epoch = time.Now()
-
-// begin counts a request, and returns when.
-func (t *traffic) begin() time.Duration {
-	t.begun.Add(1)
-	return time.Since(epoch)
-}
-
-// end counts the answer to a request that began at that time.
-func (t *traffic) end(began time.Duration, status int) {
-	t.nanos.Add(int64(time.Since(epoch) - began))
-	t.classes[max(0, min(status/100-1, 4))].Add(1)
 }
 
 // listener is one address that hosts are exposed on.
@@ -442,3 +427,6 @@ func (l *listener) url() string {
 
 // serverOptions returns those that hold for the requests.
 func (l *listener) serverOptions() *Options { return l.service.options }
+
+// ending returns what is closed when the server stops.
+func (l *listener) ending() <-chan struct{} { return l.service.serving.Ending }

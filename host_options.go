@@ -76,6 +76,13 @@ type Options struct {
 	// WebSocket clients. Default 3 s.
 	ShutdownTimeout time.Duration
 
+	// DrainDelay is for how long a server that is told to stop serves on as ever,
+	// save that HealthHandler answers 503 and ServerState.Stopping is true: what
+	// sends it requests (a load balancer, Kubernetes' endpoints) needs a while to
+	// see that. Its ports close behind that, and ShutdownTimeout begins. There is no
+	// delay after a hand-over. Default 0.
+	DrainDelay time.Duration
+
 	// DefaultContentType is what a response gets that names none. Default
 	// "text/html".
 	DefaultContentType string

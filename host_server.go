@@ -65,7 +65,7 @@ func (s *Server) serve(ctx context.Context, inherited []net.Listener, ready func
 	}
 	s.current.Store(sv)
 	sv.warnOfExtendedConnect()
-	defer sv.close()
+	defer sv.serving.Close()
 	if err := sv.bind(inherited); err != nil {
 		return err
 	}
@@ -78,15 +78,17 @@ func (s *Server) serve(ctx context.Context, inherited []net.Listener, ready func
 	if err := sv.serving.Accept(); err != nil {
 		return errors.Join(err, sv.stop(err))
 	}
+	var addresses []net.Addr
+	for _, bound := range sv.serving.Bound() {
+		addresses = append(addresses, bound.Addr())
+	}
+	sv.options.Logger.Info("aerys: serving", "addresses", addresses)
 	if s.Ready != nil {
-		var addresses []net.Addr
-		for _, bound := range sv.serving.Bound() {
-			addresses = append(addresses, bound.Addr())
-		}
 		s.Ready(addresses)
 	}
 	ready(sv)
 	<-ctx.Done()
+	sv.drain(context.Cause(ctx))
 	return sv.stop(context.Cause(ctx))
 }
 
@@ -101,10 +103,8 @@ type service struct {
 	listeners   []*listener
 	serving     *serve.Server
 	began       time.Time
-	started     []any         // actions, in the order of their start
-	handedOver  atomic.Bool   // the listeners are another process's, too
-	patience    time.Duration // with a process that is to take over
-	setID       bool          // somebody else than the process's user started it
+	started     []any // actions, in the order of their start
+	pause       func(time.Duration)
 }
 
 // patience is for how many ConnectionTimeouts more of a body is waited for, and a
@@ -126,8 +126,7 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 	if err := options.check(); err != nil {
 		return nil, err
 	}
-	sv := &service{options: options, serving: serve.New(limitsOf(options), options.Logger), began: time.Now(),
-		patience: handOverTimeout, setID: listen.IsSetID()}
+	sv := &service{options: options, serving: serve.New(limitsOf(options), options.Logger), began: time.Now(), pause: time.Sleep}
 	sv.general = newErrorSite(options, http.StatusOK, "")
 	sv.unknown = newErrorSite(options, http.StatusBadRequest, "No such host.\n")
 	sv.misdirected = newErrorSite(options, http.StatusMisdirectedRequest, "Use another connection for this host.\n")
@@ -238,28 +237,40 @@ func (sv *service) stopActions() error {
 	return errors.Join(failures...)
 }
 
-// stop stops accepting, the Stoppers, and the connections.
-func (sv *service) stop(cause error) error {
-	deadline := time.Now().Add(sv.options.ShutdownTimeout)
-	sv.serving.EndAfterResponse()
-	sv.close()
-	stopped := make(chan error, 1)
-	go func() { stopped <- sv.stopActions() }()
-	sv.serving.Drain(deadline, sv.underWay, cause == errHandedOver)
-	var err error
-	if lost := sv.serving.ShutDown(deadline, sv.underWay); lost > 0 {
-		err = fmt.Errorf("aerys: %d requests were cut off after ShutdownTimeout (%v)", lost, sv.options.ShutdownTimeout)
+// drain tells that the server is about to stop, and serves on meanwhile, so that
+// nobody sends it anything when it does. A successor has no need of that.
+func (sv *service) drain(cause error) {
+	sv.serving.Stopping.Store(true)
+	if delay := sv.options.DrainDelay; delay > 0 && cause != serve.ErrHandedOver {
+		sv.options.Logger.Info("aerys: about to stop, serving on", "cause", cause, "delay", delay)
+		sv.pause(delay)
 	}
-	return errors.Join(err, <-stopped)
 }
 
-// close releases the ports.
-func (sv *service) close() { sv.serving.Close(sv.handedOver.Load()) }
+// stop stops accepting, the Stoppers, and the connections.
+func (sv *service) stop(cause error) error {
+	began := time.Now()
+	deadline := began.Add(sv.options.ShutdownTimeout)
+	sv.options.Logger.Info("aerys: stopping", "cause", cause, "requests", sv.underWay(), "connections", sv.serving.Open.Load())
+	sv.serving.EndAfterResponse()
+	sv.serving.Close()
+	stopped := make(chan error, 1)
+	go func() { stopped <- sv.stopActions() }()
+	sv.serving.Drain(deadline, sv.underWay)
+	lost := sv.serving.ShutDown(deadline, sv.underWay)
+	var err error
+	if lost > 0 {
+		err = fmt.Errorf("aerys: %d requests were cut off after ShutdownTimeout (%v)", lost, sv.options.ShutdownTimeout)
+	}
+	err = errors.Join(err, <-stopped)
+	sv.options.Logger.Info("aerys: stopped", "lost", lost, "took", time.Since(began).Round(time.Millisecond))
+	return err
+}
 
 // underWay is how many requests are being answered.
 func (sv *service) underWay() (requests int64) {
 	for _, s := range sv.sites {
-		requests += s.traffic.active()
+		requests += s.traffic.Active()
 	}
 	return requests
 }
@@ -286,10 +297,10 @@ func (s *Server) Run() error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer close(signals)
 	defer signal.Stop(signals)
-	go stopOn(signals, cancel)
+	go serve.StopOn(signals, s.Options.withDefaults().Logger, cancel)
 	handOver := listen.HandOverSignals()
 	defer signal.Stop(handOver)
 	inherited, serving, err := listen.Inherit(3)
@@ -301,11 +312,13 @@ func (s *Server) Run() error {
 		for _, l := range sv.listeners {
 			fmt.Println("Listening on", l.url())
 		}
-		serving()
+		if err := serving(); err != nil {
+			sv.options.Logger.Warn("aerys: whoever waits for the start was not told", "error", err)
+		}
 		handingOver.Add(1)
 		go func() {
 			defer handingOver.Done()
-			sv.handOverOn(ctx, handOver, cancel)
+			sv.serving.HandOverOn(ctx, handOver, cancel)
 		}()
 	})
 	cancel(nil)
@@ -313,71 +326,30 @@ func (s *Server) Run() error {
 	return err
 }
 
-// stopOn stops gracefully at the first signal, and at once at the second.
-func stopOn(signals <-chan os.Signal, stop context.CancelCauseFunc) {
-	if _, open := <-signals; open {
-		stop(nil)
-	}
-	if _, open := <-signals; open {
-		os.Exit(1)
-	}
-}
-
-// errHandedOver is why a server stops whose successor has its sockets.
-var errHandedOver = errors.New("aerys: handed over to a new process")
-
-// handOverTimeout is how long a new process may take until it serves: as long
-// as systemd grants to a start.
-const handOverTimeout = 90 * time.Second
-
-// handOverOn hands over at a signal, and then ends ctx by done.
-func (sv *service) handOverOn(ctx context.Context, signals chan os.Signal, done context.CancelCauseFunc) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-signals:
-		}
-		pid, err := sv.handOver(ctx)
-		switch {
-		case err == nil:
-			sv.options.Logger.Info("aerys: a new process has taken over", "pid", pid)
-			done(errHandedOver)
-			return
-		case ctx.Err() == nil:
-			sv.options.Logger.Error("aerys: hand-over failed, serving on", "error", err)
-		}
-	}
-}
-
-// handOver starts the program anew with the sockets of this one, and returns when
-// that serves.
-func (sv *service) handOver(ctx context.Context) (pid int, err error) {
-	if sv.setID {
-		return 0, errors.New("who starts a set-user-id or set-group-id program chooses its name and environment: it does not start itself anew")
-	}
-	if pid, err = listen.HandOver(ctx, sv.serving.Bound(), sv.patience); err == nil {
-		sv.handedOver.Store(true)
-	}
-	return pid, err
-}
-
 // ServerState is what Server.Monitor tells. Counts are since the start.
 type ServerState struct {
-	Since       time.Time       `json:"since"`
-	Stopping    bool            `json:"stopping"`
+	Since       time.Time       `json:"since" metric:"aerys_start_time_seconds gauge When the server started, in seconds since 1970."`
+	Stopping    bool            `json:"stopping" metric:"aerys_stopping gauge Whether the server is about to stop."`
 	Connections ConnectionState `json:"connections"`
+	Process     ProcessState    `json:"process"`
 	Hosts       []HostState     `json:"hosts"`
 }
 
 // ConnectionState counts the client connections of a server, and the bytes on
 // the wire (those of upgraded connections are counted by their owner).
 type ConnectionState struct {
-	Open     int64 `json:"open"` // upgraded ones included
-	Accepted int64 `json:"accepted"`
-	Refused  int64 `json:"refused"` // by MaxConnections or ConnectionsPerIP
-	Received int64 `json:"received"`
-	Sent     int64 `json:"sent"`
+	Open     int64 `json:"open" metric:"aerys_connections gauge Open client connections."` // upgraded ones included
+	Accepted int64 `json:"accepted" metric:"aerys_connections_accepted_total counter Connections accepted."`
+	Refused  int64 `json:"refused" metric:"aerys_connections_refused_total counter Connections refused for a limit."` // MaxConnections or ConnectionsPerIP
+	Received int64 `json:"received_bytes" metric:"aerys_received_bytes_total counter Bytes received."`
+	Sent     int64 `json:"sent_bytes" metric:"aerys_sent_bytes_total counter Bytes sent."`
+}
+
+// ProcessState is what the Go runtime has of the process.
+type ProcessState struct {
+	Goroutines int64 `json:"goroutines" metric:"go_goroutines gauge Goroutines that exist."`
+	Heap       int64 `json:"heap_bytes" metric:"go_memstats_heap_alloc_bytes gauge Bytes of objects on the heap, dead ones that were not collected included."`
+	Memory     int64 `json:"memory_bytes" metric:"aerys_memory_bytes gauge Bytes that the runtime has of the system, those given back excepted."`
 }
 
 // Monitor returns a ServerState, from any goroutine; nil before Serve.
@@ -393,6 +365,7 @@ func (sv *service) state() ServerState {
 	received, sent := c.Loop.Traffic()
 	state := ServerState{Since: sv.began, Stopping: c.Stopping.Load(), Connections: ConnectionState{
 		c.Open.Load(), c.Accepted.Load(), c.Refused.Load(), received, sent}}
+	state.Process.Goroutines, state.Process.Heap, state.Process.Memory = serve.Process()
 	for _, s := range sv.sites {
 		host := s.state()
 		for _, l := range sv.listeners {
@@ -419,7 +392,7 @@ func MonitorHandler(req *Request, res *Response) {
 	state := sv.state()
 	res.SetHeader("Cache-Control", "no-store").SetHeader("Vary", "Accept")
 	if strings.Contains(req.Header.Get("Accept"), "text/plain") {
-		res.SetHeader("Content-Type", page.MetricsType).End(state.prometheus())
+		res.SetHeader("Content-Type", page.MetricsType).End(page.Metrics(state))
 		return
 	}
 	text, err := json.Marshal(state)
@@ -449,34 +422,4 @@ func serviceOf(req *Request) *service {
 		return l.service
 	}
 	return nil
-}
-
-// prometheus writes the state in Prometheus's text format.
-func (s ServerState) prometheus() string {
-	text, c := new(page.Metrics), s.Connections
-	text.Begin("gauge", "aerys_connections", "Open client connections.", c.Open)
-	text.Begin("counter", "aerys_connections_accepted_total", "Connections accepted.", c.Accepted)
-	text.Begin("counter", "aerys_connections_refused_total", "Connections refused for a limit.", c.Refused)
-	text.Begin("counter", "aerys_received_bytes_total", "Bytes received.", c.Received)
-	text.Begin("counter", "aerys_sent_bytes_total", "Bytes sent.", c.Sent)
-	text.Begin("gauge", "aerys_requests_active", "Requests being answered.")
-	for _, h := range s.Hosts {
-		text.Value(h.labels(), h.Active)
-	}
-	text.Begin("counter", "aerys_requests_total", "Requests answered.")
-	for _, h := range s.Hosts {
-		for i := 1; i <= 5; i++ {
-			class := fmt.Sprintf("%dxx", i)
-			text.Value(fmt.Sprintf("%s,class=%q", h.labels(), class), h.Requests[class])
-		}
-	}
-	text.Begin("counter", "aerys_request_seconds_total", "Time spent on requests.")
-	for _, h := range s.Hosts {
-		text.Value(h.labels(), h.Seconds)
-	}
-	return text.String()
-}
-
-func (h HostState) labels() string {
-	return fmt.Sprintf("host=%q,address=%q", h.Name, strings.Join(h.Addresses, " "))
 }

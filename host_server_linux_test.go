@@ -34,7 +34,7 @@ func TestHandOverThatFails(t *testing.T) {
 	failures := 0
 	expect := func(name string, patience time.Duration, want string, program ...string) {
 		t.Helper()
-		os.Args, sv.patience = program, patience
+		os.Args, sv.serving.Patience = program, patience
 		signals <- syscall.SIGUSR2
 		failures++
 		for end := time.Now().Add(20 * time.Second); strings.Count(log.String(), "hand-over failed, serving on") < failures; time.Sleep(time.Millisecond) {
@@ -53,7 +53,7 @@ func TestHandOverThatFails(t *testing.T) {
 		}
 	}
 	ended := make(chan struct{})
-	go func() { sv.handOverOn(ctx, signals, cancel); close(ended) }()
+	go func() { sv.serving.HandOverOn(ctx, signals, cancel); close(ended) }()
 	expect("one that hangs", soon, "does not serve after 300ms and is killed (signal: killed)", "sleep", "1000")
 	expect("one that hangs in a child", soon, "does not serve after 300ms", "sh", "-c", "sleep 1000; true")
 	expect("one that ignores signals", soon, "does not serve after 300ms", "sh", "-c", "trap '' TERM INT HUP; while :; do sleep 1000; done")

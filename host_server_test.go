@@ -13,7 +13,7 @@ func TestUnusedSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	sv, _ := newService(Options{Logger: slog.New(slog.DiscardHandler)}.withDefaults(), []*Host{new(Host).Expose("127.0.0.1", 0)})
-	defer sv.close()
+	defer sv.serving.Close()
 	if err := sv.bind([]net.Listener{unused}); err != nil {
 		t.Error(err)
 	}

@@ -127,6 +127,26 @@ func (r *Request) SetLocal(key, value any) {
 	r.locals.values[key] = value
 }
 
+// Stopping returns a channel that is closed when the server stops: its ports are
+// closed, Options.DrainDelay is over, and Options.ShutdownTimeout runs, after which
+// requests under way are cut off. What answers for as long as its client stays,
+// such as with server-sent events, ends then. The channel is nil, and so never
+// ready, where no Server has sent the request.
+//
+//	select {
+//	case event := <-events:
+//	case <-req.Context().Done(): // the client has gone
+//		return
+//	case <-req.Stopping():
+//		return
+//	}
+func (r *Request) Stopping() <-chan struct{} {
+	if server, ok := handlerOf(r.Request).(interface{ ending() <-chan struct{} }); ok {
+		return server.ending()
+	}
+	return nil
+}
+
 // ConnectionInfo tells how a request arrived.
 type ConnectionInfo struct {
 	Client    netip.AddrPort       // as in RemoteAddr; not valid on a Unix socket

@@ -290,18 +290,22 @@ func redirect(req *Request, res *Response) {
 }
 
 // Monitor implements [Monitor]: it returns, by method and pattern, what those
-// of the route's actions that are Monitors return, in order.
+// of the route's actions that are Monitors return, in order. Routes without any
+// are left out.
 func (r *Routes) Monitor() any {
 	states := make(map[string]map[string][]any)
 	for _, route := range r.routes {
-		if states[route.method] == nil {
-			states[route.method] = make(map[string][]any)
-		}
-		of := []any{}
+		var of []any
 		for _, action := range route.actions {
 			if monitor, ok := action.(Monitor); ok {
 				of = append(of, monitor.Monitor())
 			}
+		}
+		if of == nil {
+			continue
+		}
+		if states[route.method] == nil {
+			states[route.method] = make(map[string][]any)
 		}
 		states[route.method][route.pattern] = of
 	}

@@ -103,12 +103,12 @@ func (f *Files) Stop(context.Context) error {
 
 // Figures are what Monitor reports.
 type Figures struct {
-	Entries       int   // names about which something is remembered
-	BufferedFiles int   // files kept in memory
-	BufferedBytes int64 // and their size
-	Hits          int64 // requests answered from what was remembered
-	Misses        int64 // requests that had to ask the file system
-	Failures      int64 // requests answered with 503: the file system failed
+	Entries       int   `json:"entries" metric:"aerys_static_entries gauge Names about which something is remembered."`
+	BufferedFiles int   `json:"buffered_files" metric:"aerys_static_buffered_files gauge Files kept in memory."`
+	BufferedBytes int64 `json:"buffered_bytes" metric:"aerys_static_buffered_bytes gauge Size of the files kept in memory."`
+	Hits          int64 `json:"hits" metric:"aerys_static_hits_total counter Requests answered from what was remembered."`
+	Misses        int64 `json:"misses" metric:"aerys_static_misses_total counter Requests that had to ask the file system."`
+	Failures      int64 `json:"failures" metric:"aerys_static_failures_total counter Requests answered with 503, for the file system failed."`
 }
 
 // Monitor returns Figures.

@@ -12,8 +12,12 @@ import (
 // Traffic counts what went over a connection. Frames include control frames,
 // bytes include frame headers but not the handshake; messages are data messages.
 type Traffic struct {
-	BytesRead, FramesRead, MessagesRead uint64
-	BytesSent, FramesSent, MessagesSent uint64
+	BytesRead    uint64 `json:"bytes_read" metric:"aerys_ws_received_bytes_total counter Bytes of frames from clients."`
+	FramesRead   uint64 `json:"frames_read" metric:"aerys_ws_received_frames_total counter Frames from clients."`
+	MessagesRead uint64 `json:"messages_read" metric:"aerys_ws_received_messages_total counter Messages from clients."`
+	BytesSent    uint64 `json:"bytes_sent" metric:"aerys_ws_sent_bytes_total counter Bytes of frames to clients."`
+	FramesSent   uint64 `json:"frames_sent" metric:"aerys_ws_sent_frames_total counter Frames to clients."`
+	MessagesSent uint64 `json:"messages_sent" metric:"aerys_ws_sent_messages_total counter Messages to clients."`
 }
 
 func (t *Traffic) add(more *Traffic) {
@@ -42,15 +46,15 @@ type tally [counts]uint32
 
 // State is what Gateway.Monitor reports. Nothing in it is about one client.
 type State struct {
-	Active   int               // clients now
-	Accepted uint64            // clients so far
-	Rejected map[string]uint64 // handshakes refused, by reason
-	Closed   map[Code]uint64   // clients that are gone, by code of OnClose
-	Failed   map[Code]uint64   // of them and of those about to go: closed for what they did
-	Slow     uint64            // of these: for not reading
-	Paused   int               // of the active: have to wait because of a rate
-	Queued   int64             // bytes that wait to be sent
-	Topics   int               // topics with clients
+	Active   int               `json:"active" metric:"aerys_ws_clients gauge Clients that are connected."`
+	Accepted uint64            `json:"accepted" metric:"aerys_ws_accepted_total counter Clients so far."`
+	Rejected map[string]uint64 `json:"rejected,omitempty" metric:"aerys_ws_rejected_total{reason} counter Handshakes refused."`         // by reason
+	Closed   map[Code]uint64   `json:"closed,omitempty" metric:"aerys_ws_closed_total{code} counter Clients that are gone."`            // by code of OnClose
+	Failed   map[Code]uint64   `json:"failed,omitempty" metric:"aerys_ws_failed_total{code} counter Clients closed for what they did."` // of those gone and about to go
+	Slow     uint64            `json:"slow" metric:"aerys_ws_slow_total counter Clients closed for not reading."`                       // they are among Failed
+	Paused   int               `json:"paused" metric:"aerys_ws_paused gauge Clients that have to wait because of a rate."`
+	Queued   int64             `json:"queued_bytes" metric:"aerys_ws_queued_bytes gauge Bytes that wait to be sent."`
+	Topics   int               `json:"topics" metric:"aerys_ws_topics gauge Topics with clients."`
 	Traffic
 }
 

@@ -11,18 +11,18 @@ import (
 // zero for what has not happened.
 type Info struct {
 	Traffic
-	Connected    time.Time
-	LastRead     time.Time
-	LastSent     time.Time
-	LastDataRead time.Time
-	LastDataSent time.Time
-	RoundTrip    time.Duration // of the last ping that was answered
-	Subprotocol  string
-	Compressed   bool
+	Connected    time.Time     `json:"connected"`
+	LastRead     time.Time     `json:"last_read,omitzero"`
+	LastSent     time.Time     `json:"last_sent,omitzero"`
+	LastDataRead time.Time     `json:"last_data_read,omitzero"`
+	LastDataSent time.Time     `json:"last_data_sent,omitzero"`
+	RoundTrip    time.Duration `json:"round_trip,omitzero"` // of the last ping that was answered
+	Subprotocol  string        `json:"subprotocol,omitzero"`
+	Compressed   bool          `json:"compressed"`
 
-	Closed time.Time // when the closing handshake began
-	Code   Code
-	Reason string
+	Closed time.Time `json:"closed,omitzero"` // when the closing handshake began
+	Code   Code      `json:"code,omitzero"`
+	Reason string    `json:"reason,omitzero"`
 }
 
 // Send sends a text message. It returns nil once the message is written or

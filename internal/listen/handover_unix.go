@@ -29,15 +29,15 @@ const (
 )
 
 // Inherit returns the sockets that were handed to this process, from a
-// descriptor on, and a func to call once it serves.
-func Inherit(first int) (inherited []net.Listener, serving func(), err error) {
+// descriptor on, and a func to call once it serves: that tells whoever waits for it.
+func Inherit(first int) (inherited []net.Listener, serving func() error, err error) {
 	count, _ := strconv.Atoi(os.Getenv(variableCount))
 	activated := os.Getenv(variableProcess) == strconv.Itoa(os.Getpid())
 	handedOver := os.Getenv(variableHandOver) == strconv.Itoa(os.Getppid())
 	for _, name := range [...]string{variableCount, variableProcess, variableNames, variableHandOver} {
 		os.Unsetenv(name) // what this process starts has none of it
 	}
-	serving = func() {}
+	serving = func() error { return Notify("READY=1") }
 	if !activated && !handedOver {
 		return nil, serving, nil
 	}
@@ -53,10 +53,11 @@ func Inherit(first int) (inherited []net.Listener, serving func(), err error) {
 	if handedOver {
 		syscall.CloseOnExec(first + count)
 		pipe := os.NewFile(uintptr(first+count), "hand-over")
-		serving = func() {
+		serving = func() error { // the service manager takes only the older one's word
 			joinGroup(os.Getppid())
-			pipe.Write([]byte{1})
-			pipe.Close()
+			defer pipe.Close()
+			_, err := pipe.Write([]byte{1})
+			return err
 		}
 	}
 	return inherited, serving, nil

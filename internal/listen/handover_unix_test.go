@@ -17,7 +17,7 @@ func TestInherit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	inheriting := func(process string) (inherited []net.Listener, serving func(), err error) {
+	inheriting := func(process string) (inherited []net.Listener, serving func() error, err error) {
 		file, _ := l.(*net.TCPListener).File()
 		fd, _ := syscall.Dup(int(descriptor(file)))
 		file.Close()

@@ -30,7 +30,9 @@ func IsSetID() bool { return false }
 func nobodyListens(err error) bool { return strings.Contains(err.Error(), "refused") }
 
 // Inherit finds no sockets, and nobody to take over from.
-func Inherit(int) ([]net.Listener, func(), error) { return nil, func() {}, nil }
+func Inherit(int) ([]net.Listener, func() error, error) {
+	return nil, func() error { return nil }, nil
+}
 
 // HandOverSignals returns what never tells anything.
 func HandOverSignals() chan os.Signal { return make(chan os.Signal) }

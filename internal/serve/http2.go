@@ -129,7 +129,7 @@ type Stream struct {
 func BeginStream(r *http.Request) (s Stream, last, room bool) {
 	c := r.Context().Value(connectionKey{}).(*multiplexed)
 	n, limit := c.requests.Add(1), c.server.limits.Requests
-	last = limit > 0 && int(n) >= limit || c.server.Stopping.Load()
+	last = limit > 0 && int(n) >= limit || c.server.isEnding()
 	if c.server.each == 1 || c.lent.CompareAndSwap(false, true) {
 		return Stream{c, 0}, last, true
 	}

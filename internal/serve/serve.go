@@ -40,16 +40,21 @@ const sweepPeriod = time.Second
 type Server struct {
 	*Connections
 	Loop     *loop.Loop
-	Stopping atomic.Bool
+	Stopping atomic.Bool   // it is about to end
+	Ending   chan struct{} // closed when every response is its connection's last
+	Patience time.Duration // with a process that is to take over
 
-	log       *slog.Logger
-	limits    *Limits
-	listeners []*Listener
+	log        *slog.Logger
+	limits     *Limits
+	listeners  []*Listener
+	handedOver atomic.Bool // the listeners are another process's, too
+	setID      bool        // somebody else than the process's user started it
 }
 
 // New returns a server that listens nowhere yet.
 func New(limits *Limits, log *slog.Logger) *Server {
-	return &Server{Connections: limited(limits.Connections, limits.PerIP, log), Loop: loop.New(log), log: log, limits: limits}
+	return &Server{Connections: limited(limits.Connections, limits.PerIP, log), Loop: loop.New(log), Ending: make(chan struct{}),
+		Patience: handOverTimeout, log: log, limits: limits, setID: listen.IsSetID()}
 }
 
 // Listener is an address at which a server serves.
@@ -142,12 +147,12 @@ func (l *Listener) admit(c *loop.Conn) loop.Owner {
 
 // Close stops listening, and removes the files of Unix sockets unless another
 // process has the sockets, too.
-func (s *Server) Close(handedOver bool) {
+func (s *Server) Close() {
 	for _, l := range s.listeners {
 		switch {
 		case l.Bound == nil:
 			continue
-		case !handedOver:
+		case !s.handedOver.Load():
 			l.Remove()
 		}
 		if l.accepting != nil {
@@ -161,6 +166,7 @@ func (s *Server) Close(handedOver bool) {
 // EndAfterResponse lets every connection end with its next response.
 func (s *Server) EndAfterResponse() {
 	s.Stopping.Store(true)
+	close(s.Ending)
 	for _, l := range s.listeners {
 		l.http1.EndAfterResponse()
 	}
@@ -174,14 +180,24 @@ const silence = 500 * time.Millisecond
 // Drain waits until every accepted connection had its first request and none is
 // under way. After a hand-over, where nobody waits for the end, it lets idle
 // clients come once more, to be told that the connection closes.
-func (s *Server) Drain(deadline time.Time, underWay func() int64, handedOver bool) {
+func (s *Server) Drain(deadline time.Time, underWay func() int64) {
 	quiet := time.Now().Add(silence)
 	for now := time.Now(); now.Before(deadline); now = time.Now() {
-		expected := http1.Fresh(s.Loop) > 0 || handedOver && s.Open.Load() > 0
+		expected := http1.Fresh(s.Loop) > 0 || s.handedOver.Load() && s.Open.Load() > 0
 		if underWay() == 0 && (!expected || now.After(quiet)) {
 			return
 		}
 		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// isEnding reports whether Ending is closed.
+func (s *Server) isEnding() bool {
+	select {
+	case <-s.Ending:
+		return true
+	default:
+		return false
 	}
 }
 

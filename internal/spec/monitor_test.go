@@ -2,6 +2,7 @@ package spec
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ func TestMonitor(t *testing.T) {
 	s := run(t, aerys.Options{},
 		local("x").Name("a.example").Use(&part{name: "ignored", log: log}),
 		new(aerys.Host).Expose("127.0.0.1", 0).Expose("::1", 0).Use(&part{name: "counted", log: log}, aerys.Router().
-			Get("/ok", says("ok")).Get("/metrics", aerys.MonitorHandler).Get("/healthz", aerys.HealthHandler),
+			Get("/ok", says("ok"), &part{name: "routed", log: log}).Get("/metrics", aerys.MonitorHandler).Get("/healthz", aerys.HealthHandler),
 			func(req *aerys.Request, _ *aerys.Response) {
 				if req.URL.Path == "/panic" {
 					panic("x")
@@ -34,7 +35,7 @@ func TestMonitor(t *testing.T) {
 	if c.Open != 1 || c.Accepted != 5 || c.Refused != 0 || c.Received < 5*50 || c.Sent < 4*100 {
 		t.Errorf("%+v", c)
 	}
-	if h.Name != "*" || strings.Join(h.Addresses, " ") != "127.0.0.1:0 [::1]:0" || h.Active != 1 || h.Seconds <= 0 {
+	if h.Name != "*" || strings.Join(h.Addresses, " ") != "127.0.0.1:0 [::1]:0" || h.Active != 1 || h.Durations.Seconds <= 0 || h.Durations.Count != 4 {
 		t.Errorf("%+v", h)
 	}
 	for class, want := range map[string]int64{"1xx": 0, "2xx": 2, "3xx": 0, "4xx": 1, "5xx": 1} {
@@ -42,7 +43,7 @@ func TestMonitor(t *testing.T) {
 			t.Errorf("%s: %d, want %d", class, h.Requests[class], want)
 		}
 	}
-	if len(h.Handlers) != 2 || h.Handlers[0] != "counted" || !strings.Contains(text, "/healthz") {
+	if len(h.Handlers) != 2 || h.Handlers[0] != "counted" || fmt.Sprint(h.Handlers[1]) != "map[GET:map[/ok:[routed]]]" {
 		t.Errorf("handlers: %v", h.Handlers)
 	}
 }
@@ -56,7 +57,7 @@ func TestMonitorForPrometheus(t *testing.T) {
 		"# TYPE aerys_sent_bytes_total counter\naerys_sent_bytes_total 0\n",
 		`aerys_requests_active{host="*",address="127.0.0.1:0"} 1` + "\n",
 		`aerys_requests_total{host="*",address="127.0.0.1:0",class="2xx"} 0` + "\n",
-		`aerys_request_seconds_total{host="*",address="127.0.0.1:0"} 0` + "\n",
+		`aerys_request_duration_seconds_bucket{host="*",address="127.0.0.1:0",le="0.0025"} 0` + "\n",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %q in\n%s", want, body)
