@@ -5,12 +5,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"flag"
 	"fmt"
 	"log"
@@ -18,8 +19,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"aerys"
@@ -97,30 +96,35 @@ func main() {
 		Post("/post", post).
 		Get("/sse", events)
 
-	host, port, err := net.SplitHostPort(*addr)
+	name, number, err := where(*addr)
 	if err != nil {
-		log.Fatal(err)
+		log.Fatal("-addr: ", err)
 	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		log.Fatal(err)
-	}
-	h := new(aerys.Host).Expose(host, number).Use(router)
+	host := new(aerys.Host).Expose(name, number).Use(router)
 	if *encrypt {
-		h.Encrypt(certificate(), "")
+		host.Encrypt("", "", &tls.Config{Certificates: []tls.Certificate{certificate()}})
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	server := aerys.Server{Hosts: []*aerys.Host{h}, Options: aerys.Options{MaxRequestsPerConnection: -1}}
+	server := aerys.Server{Hosts: []*aerys.Host{host}, Options: aerys.Options{MaxRequestsPerConnection: -1}}
 	server.Ready = func([]net.Addr) { fmt.Println("listening") }
 	if err := server.Serve(ctx); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// certificate writes a certificate for localhost and its key to a temporary
-// file, and returns its name.
-func certificate() string {
+// where reads an address such as ":1337" or "localhost:1337".
+func where(addr string) (name string, port int, err error) {
+	name, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = net.LookupPort("tcp", service)
+	return cmp.Or(name, "*"), port, err
+}
+
+// certificate makes a certificate for localhost. It never touches a disk.
+func certificate() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		log.Fatal(err)
@@ -135,15 +139,5 @@ func certificate() string {
 	if err != nil {
 		log.Fatal(err)
 	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		log.Fatal(err)
-	}
-	p := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	p = append(p, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
-	name := filepath.Join(os.TempDir(), fmt.Sprintf("aerys-echo-%d.pem", os.Getpid()))
-	if err := os.WriteFile(name, p, 0o600); err != nil {
-		log.Fatal(err)
-	}
-	return name
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

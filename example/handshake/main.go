@@ -57,12 +57,14 @@ func (m *myWs) OnClose(id ws.ClientID, code ws.Code, reason string) {
 func (m *myWs) OnStop() {}
 
 func main() {
-	router := aerys.Router().
-		Get("/ws", ws.Websocket(&myWs{})).
-		Get("/wire", wire).
-		Get("/", func(req *aerys.Request, res *aerys.Response) { res.End(page) })
-
-	if err := aerys.Run(new(aerys.Host).Expose("*", 1337).Use(router)); err != nil {
+	if err := aerys.Run(host().Expose("*", 1337)); err != nil {
 		log.Fatal(err)
 	}
+}
+
+func host() *aerys.Host {
+	return new(aerys.Host).Use(aerys.Router().
+		Get("/ws", ws.Websocket(&myWs{})).
+		Get("/wire", wire).
+		Get("/", func(req *aerys.Request, res *aerys.Response) { res.End(page) }))
 }

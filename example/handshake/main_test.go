@@ -7,12 +7,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"aerys/example/internal/browser"
 )
 
 // program is the example itself, as a process, on a port of its own.
@@ -136,26 +139,48 @@ func wrongPasswordOverTCP(t *testing.T, p *program) {
 
 // pageInBrowser looks at what a person sees.
 func pageInBrowser(t *testing.T, p *program) {
-	b := startBrowser(t)
-	b.visit("http://" + p.addr + "/")
-	b.shows("#right .opened", "101 Switching Protocols")
-	b.shows("#right .sent", "ping")
-	b.shows("#right .received", `you said "ping".`)
-	b.shows("#right .state", "open")
+	b := browser.Start(t).Tab()
+	b.Visit("http://" + p.addr + "/")
+	bothPasswords(b)
 	p.prints(t, "Successful handshake for user with client id ")
 
-	b.shows("#wrong .failed", "there is no WebSocket connection")
-	b.shows("#wrong .closed", "code 1006")
-	b.shows("#wrong .state", "refused")
-	b.shows("#wrong pre .refused", "HTTP/1.1 403 Forbidden")
-	b.shows("#wrong pre", "Nope. Valid password required.")
-	b.shows("#wrong pre .accepted", "HTTP/1.1 200 OK")
-
-	b.click("#right [name=close]")
-	b.shows("#right .closed", "code 1000")
-	b.shows("#right .state", "closed")
-	b.click("#right [name=close]") // which says Connect now
-	b.shows("#right .received", `you said "ping".`)
+	b.Click("#right [name=close]")
+	b.Shows("#right .closed", "code 1000")
+	b.Shows("#right .state", "closed")
+	b.Click("#right [name=close]") // which says Connect now
+	b.Shows("#right .received", `you said "ping".`)
 	p.interrupt(t)
-	b.shows("#right .closed", "code 1001: server stops")
+	b.Shows("#right .closed", "code 1001: server stops")
+}
+
+// The page is no other over TLS, where the server asks itself over TLS, too.
+func TestOverTLS(t *testing.T) {
+	server := httptest.NewTLSServer(host())
+	defer server.Close()
+	b := browser.Start(t).Tab()
+	b.Visit(server.URL)
+	bothPasswords(b)
+	b.Run(`right.querySelector("[name=close]").click(), other.close()`) // or the server waits for them
+}
+
+// bothPasswords looks at what became of a right password and of a wrong one,
+// and then tries the right one in place of the other.
+func bothPasswords(b *browser.Tab) {
+	b.Shows("#right .opened", "101 Switching Protocols")
+	b.Shows("#right .sent", "ping")
+	b.Shows("#right .received", `you said "ping".`)
+	b.Shows("#right .state", "open")
+
+	b.Shows("#wrong .failed", "there is no WebSocket connection")
+	b.Shows("#wrong .closed", "code 1006")
+	b.Shows("#wrong .state", "refused")
+	b.Shows("#wrong pre .refused", "HTTP/1.1 403 Forbidden")
+	b.Shows("#wrong pre", "Nope. Valid password required.")
+	b.Shows("#wrong pre .accepted", "HTTP/1.1 200 OK")
+	b.Shows("#wrong p", "another request down the same connection")
+
+	b.Type("#wrong [name=password]", "reallyverysecure")
+	b.Shows("#wrong .state", "open")
+	b.Shows("#wrong pre .accepted", "HTTP/1.1 101 Switching Protocols")
+	b.Shows("#wrong p", "That is the right one.")
 }

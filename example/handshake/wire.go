@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -17,7 +18,7 @@ import (
 // handshake with the password given, and that its connection then serves
 // another request.
 func wire(req *aerys.Request, res *aerys.Response) {
-	conn, err := net.DialTimeout("tcp", req.Info().Server.String(), time.Second)
+	conn, err := dialSelf(req.Info())
 	if err != nil {
 		res.SetStatus(http.StatusBadGateway).End(err.Error())
 		return
@@ -40,6 +41,17 @@ func wire(req *aerys.Request, res *aerys.Response) {
 			return // from here on it is WebSocket
 		}
 	}
+}
+
+// dialSelf connects to where a request came in, as its client did.
+func dialSelf(info aerys.ConnectionInfo) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: time.Second}
+	if !info.Encrypted {
+		return dialer.Dial("tcp", info.Server.String())
+	}
+	// Whose certificate it is need not be asked: it is ours.
+	config := &tls.Config{InsecureSkipVerify: true, ServerName: info.TLS.ServerName}
+	return tls.DialWithDialer(dialer, "tcp", info.Server.String(), config)
 }
 
 func handshake(req *aerys.Request) *http.Request {

@@ -4,13 +4,13 @@
 package main
 
 import (
+	"cmp"
 	"embed"
 	"flag"
 	"fmt"
 	"io/fs"
 	"log"
 	"net"
-	"strconv"
 
 	"aerys"
 	"aerys/static"
@@ -24,24 +24,27 @@ func main() {
 	root := flag.String("root", "", "the directory to serve; empty: the site that ships with this program")
 	flag.Parse()
 
-	host, port, err := net.SplitHostPort(*addr)
+	name, port, err := where(*addr)
 	if err != nil {
 		log.Fatal("-addr: ", err)
 	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		log.Fatal("-addr: the port is a number: ", err)
-	}
-	if host == "" {
-		host = "*"
-	}
 	server := aerys.Server{
-		Hosts: []*aerys.Host{new(aerys.Host).Expose(host, number).Use(files(*root), notFound)},
+		Hosts: []*aerys.Host{new(aerys.Host).Expose(name, port).Use(files(*root), notFound)},
 		Ready: func([]net.Addr) { fmt.Println("listening") },
 	}
 	if err := server.Run(); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// where reads an address such as ":8080" or "localhost:8080".
+func where(addr string) (name string, port int, err error) {
+	name, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = net.LookupPort("tcp", service)
+	return cmp.Or(name, "*"), port, err
 }
 
 // files serves root, and shows its directories.
