@@ -1,14 +1,18 @@
 package static
 
 import (
+	"bytes"
+	"compress/gzip"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// maxKey bounds the length of a key that is remembered, in bytes: clients
-// choose keys, also of what does not exist.
+// maxKey bounds the length of a key that is remembered although nothing is
+// there, in bytes: clients choose it.
 const maxKey = 1024
 
 // cache remembers resources by key, and owns the bodies that are kept in
@@ -18,6 +22,7 @@ type cache struct {
 	started time.Time
 
 	hits, misses, failures atomic.Int64
+	reported               atomic.Int64 // when something unreadable was logged, on the cache's clock
 
 	mutex    sync.RWMutex
 	entries  map[string]*resource
@@ -31,23 +36,62 @@ func newCache(s *source) *cache {
 // find returns what key stands for. Only errors of the file system itself are
 // errors; what cannot be found does not exist.
 func (c *cache) find(key string, reload bool) (*resource, error) {
-	known := c.get(key)
-	if known != nil && !reload && c.fresh(known) {
-		return known, nil
+	found := c.get(key)
+	if found == nil {
+		if clean := canonical(key); clean != key {
+			return c.moved(clean, reload) // the two share an entry
+		}
 	}
+	if found == nil || reload || !c.fresh(found) {
+		var err error
+		if found, err = c.look(key, found, reload); err != nil {
+			return nil, err
+		}
+	}
+	if found.directory {
+		return c.moved(key+"/", reload)
+	}
+	return found, nil
+}
+
+// moved returns a redirect to key, if there is anything.
+func (c *cache) moved(key string, reload bool) (*resource, error) {
+	found, err := c.find(key, reload)
+	if err == nil && len(found.representations) > 0 {
+		found = &resource{redirect: canonical(c.source.Prefix + key)}
+	}
+	return found, err
+}
+
+// look asks the file system what key, which stood for known, stands for now.
+func (c *cache) look(key string, known *resource, reload bool) (*resource, error) {
 	c.misses.Add(1)
-	loaded, err := c.source.load(key)
-	if err != nil && known != nil && !reload {
-		return known, nil // better old than nothing
+	before := known
+	if reload {
+		before = nil
 	}
-	if err != nil {
+	loaded, err := c.source.load(key, before)
+	switch {
+	case err != nil && before != nil:
+		return before, nil // better old than nothing
+	case err != nil:
 		return nil, err
-	}
-	if known != nil && known.same(loaded) {
+	case loaded.unreadable != nil:
+		c.report(loaded.unreadable)
+	case known != nil && known.same(loaded):
 		loaded = known
 	}
 	c.put(key, loaded)
 	return loaded, nil
+}
+
+// report logs that something cannot be read: once a second at most, for clients
+// can ask for many names in a directory that cannot be searched.
+func (c *cache) report(err error) {
+	now, last := c.now(), c.reported.Load()
+	if (last == 0 || now-last >= int64(time.Second)) && c.reported.CompareAndSwap(last, now) {
+		c.source.Logger.Warn("static: 403, for this process may not read a file: change its permissions", "error", err)
+	}
 }
 
 func (c *cache) get(key string) *resource {
@@ -70,34 +114,40 @@ func (c *cache) fresh(r *resource) bool {
 	return false
 }
 
-// put remembers r for key, for one lifetime from now.
+// put remembers r for key, for one lifetime from now; a listing only if there is
+// room for its body.
 func (c *cache) put(key string, r *resource) {
-	if c.source.CacheEntryMaxCount == 0 || len(key) > maxKey {
+	if c.source.CacheEntryMaxCount == 0 || len(key) > maxKey && len(r.representations) == 0 {
 		return
 	}
 	r.expires.Store(c.now() + int64(c.source.CacheEntryTTL))
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	old, known := c.entries[key]
+	old := c.entries[key]
 	if old == r {
 		return
 	}
-	if known {
+	if old != nil {
 		c.release(old)
-	} else if len(c.entries) >= c.source.CacheEntryMaxCount {
+		delete(c.entries, key)
+	}
+	if r.listing() && !c.reserve(r.representations[0], r) {
+		return
+	}
+	if len(c.entries) >= c.source.CacheEntryMaxCount {
 		c.evict()
 	}
 	// A clone, as the key is part of a request's first line.
 	c.entries[strings.Clone(key)] = r
 }
 
-// evict forgets one of a few entries picked at random: best one that names
-// nothing or is too old, so that a flood of wrong names displaces itself.
+// evict forgets one of a few entries picked at random: best one that names no
+// file or is too old, so that a flood of wrong names displaces itself.
 func (c *cache) evict() {
 	victim, picked := "", 0
 	for key, r := range c.entries {
 		victim = key
-		if picked++; picked == 8 || !r.exists() || c.now() >= r.expires.Load() {
+		if picked++; picked == 8 || len(r.representations) == 0 || c.now() >= r.expires.Load() {
 			break
 		}
 	}
@@ -116,13 +166,19 @@ func (c *cache) release(r *resource) {
 // keep reads r, which belongs to owner, into memory, if there is room for it and
 // nobody else does so.
 func (c *cache) keep(r *representation, owner *resource) error {
-	if r.kept.Load() != nil || !c.reserve(r, owner) {
+	if r.kept.Load() != nil || r.name == "" || r.stamp.size > c.source.BufferedFileMaxSize || r.stamp.recent() {
+		return nil
+	}
+	c.mutex.Lock()
+	reserved := c.reserve(r, owner)
+	c.mutex.Unlock()
+	if !reserved {
 		return nil
 	}
 	body, err := c.source.read(r)
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	_, reserved := c.buffered[r]
+	_, reserved = c.buffered[r]
 	switch {
 	case body == nil:
 		delete(c.buffered, r)
@@ -134,13 +190,8 @@ func (c *cache) keep(r *representation, owner *resource) error {
 	return err
 }
 
-// reserve makes room for the body of r.
+// reserve makes room for the body of r. The lock is held.
 func (c *cache) reserve(r *representation, owner *resource) bool {
-	if r.stamp.size > c.source.BufferedFileMaxSize || r.stamp.recent() {
-		return false
-	}
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
 	if _, taken := c.buffered[r]; taken || c.buffered == nil {
 		return false
 	}
@@ -193,4 +244,96 @@ func (c *cache) figures() Figures {
 		}
 	}
 	return figures
+}
+
+// kept is a body in memory, and the same compressed, or nil if that is no gain.
+// It is used by the cache, and by whoever sends it.
+type kept struct {
+	body       []byte
+	compressed *representation
+	file       *os.File // with the same content, or nil
+	users      atomic.Int64
+}
+
+// fileFrom is from what length in bytes the kernel is given a file to send
+// instead of bytes to copy: a copy of 100 KiB takes twice as long.
+const fileFrom = 32 << 10
+
+// newKept keeps a body, of which whoever calls is the first user.
+func newKept(body []byte, compressed *representation) *kept {
+	k := &kept{body: body, compressed: compressed}
+	k.users.Store(1)
+	return k
+}
+
+// withFile adds a file to a body that will be sent many times, one that nobody
+// else can write to, and to the same compressed. The kernel sends such a file
+// without a copy, and what it sends is never half of an old and half of a new one.
+func (k *kept) withFile() *kept {
+	if k.compressed != nil {
+		k.compressed.kept.Load().withFile()
+	}
+	if runtime.GOOS != "linux" || len(k.body) < fileFrom {
+		return k
+	}
+	file, err := os.CreateTemp("", "aerys")
+	if err != nil {
+		return k
+	}
+	_, err = file.Write(k.body)
+	if os.Remove(file.Name()) != nil || err != nil {
+		file.Close()
+		return k
+	}
+	k.file = file
+	return k
+}
+
+// use keeps k for a user until it leaves, unless k is given up already.
+func (k *kept) use() bool {
+	for users := k.users.Load(); users > 0; users = k.users.Load() {
+		if k.users.CompareAndSwap(users, users+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// leave ends a use. The last one closes the file.
+func (k *kept) leave() {
+	if k.users.Add(-1) > 0 {
+		return
+	}
+	k.file.Close() // or does nothing, where there is none
+	if k.compressed != nil {
+		k.compressed.drop()
+	}
+}
+
+// drop gives up what is kept; requests under way go on with it.
+func (r *representation) drop() {
+	if old := r.kept.Swap(nil); old != nil {
+		old.leave()
+	}
+}
+
+// made returns a representation that is no file.
+func made(body []byte, contentType, coding string, modified time.Time) *representation {
+	r := &representation{stamp: stamp{size: int64(len(body))}, modified: modified, etag: contentTag(body)}
+	r.kept.Store(newKept(body, nil))
+	r.prepare(contentType, coding)
+	return r
+}
+
+// compress returns r, with the given body, in gzip coding; nil if that is no
+// gain.
+func (r *representation) compress(body []byte) *representation {
+	var buffer bytes.Buffer
+	writer := gzip.NewWriter(&buffer)
+	writer.Write(body)
+	writer.Close()
+	if buffer.Len() >= len(body) {
+		return nil
+	}
+	return made(bytes.Clone(buffer.Bytes()), r.contentType[0], "gzip", r.modified)
 }

@@ -3,6 +3,7 @@ package static
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,7 +154,7 @@ func TestFailure(t *testing.T) {
 	address := serve(t, files, next)
 	source.err = syscall.EMFILE
 	check(t, address, []row{{"GET /a", 503, "Retry-After: 1\nEtag:", "Service Unavailable\n"}, {"GET /b", 503, "", "*"}})
-	source.err = syscall.EACCES
+	source.err = fs.ErrNotExist
 	check(t, address, []row{{"GET /a", 404, "", "next"}})
 	source.err = nil
 	check(t, address, []row{{"GET /a", 200, "", "a"}, {"HEAD /d/", 200, "", ""}})

@@ -1,8 +1,13 @@
 package static
 
 import (
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
 	"testing"
 	"testing/fstest"
+	"time"
 )
 
 // RFC 9110 §13: every precondition alone, and the order of §13.2.2. The last
@@ -27,6 +32,9 @@ func TestPreconditions(t *testing.T) {
 		{"GET /test.txt\nIf-None-Match: \"a\", W/\"b,\",, {etag}", 304, "", ""},
 		{"GET /test.txt\nIf-None-Match: \"a\"\nIf-None-Match: {etag}", 304, "", ""},
 		{"GET /test.txt\nIf-None-Match: \"a\"", 200, "", "test"},
+		{"GET /test.txt\nIf-None-Match: \"a\" {etag}", 200, "", "test"}, // no list
+		{"GET /test.txt\nIf-None-Match: {etag} \"a\"", 200, "", "test"},
+		{"GET /test.txt\nIf-None-Match: a, {etag}", 200, "", "test"},
 		{"GET /test.txt\nIf-None-Match: unquoted", 200, "", "test"},
 		{"GET /test.txt\nIf-None-Match: \"open", 200, "", "test"},
 		{"GET /test.txt\nIf-None-Match:", 200, "", "test"},
@@ -45,6 +53,7 @@ func TestPreconditions(t *testing.T) {
 		{"GET /test.txt\nIf-Match: \"a\", {etag}", 200, "", "test"},
 		{"GET /test.txt\nIf-Match: W/{etag}", 412, "Cache-Control:", "Precondition Failed\n"},
 		{"GET /test.txt\nIf-Match: \"a\"", 412, "", "*"},
+		{"GET /test.txt\nIf-Match: \"a\" {etag}", 412, "", "*"},
 		{"HEAD /test.txt\nIf-Match: \"a\"", 412, "", ""},
 		{"GET /nothing\nIf-Match: *", 404, "", "next"},
 		{"GET /test.txt\nIf-Unmodified-Since: " + before, 412, "", "*"},
@@ -85,6 +94,82 @@ func TestNoTime(t *testing.T) {
 		{"GET /a\nIf-Unmodified-Since: Fri, 01 Mar 2024 12:00:00 GMT", 200, "", "aaa"},
 		{"GET /a\nRange: bytes=0-0\nIf-Range: Fri, 01 Mar 2024 12:00:00 GMT", 200, "", "aaa"},
 	})
+}
+
+// A time from before the Web is none: builds that are to be the same every time
+// leave it.
+func TestTimes(t *testing.T) {
+	dir := tree(t, map[string]string{"web": "same"})
+	address := serve(t, Root(dir), next)
+	etag := contentTag([]byte("same"))
+	for name, at := range map[string]string{
+		"before the epoch": "1969-12-31T23:59:59Z", "the epoch": "1970-01-01T00:00:00Z", "Nix": "1970-01-01T00:00:01Z",
+		"archives": "1980-01-01T00:00:00Z", "npm": "1985-10-26T08:15:00Z",
+	} {
+		modified, _ := time.Parse(time.RFC3339, at)
+		write(t, dir+"/"+name, "same", modified)
+		check(t, address, []row{
+			{"GET /" + url.PathEscape(name), 200, "Last-Modified:\nEtag: " + etag, "same"},
+			{"GET /" + url.PathEscape(name) + "\nIf-Modified-Since: Fri, 01 Mar 2024 12:00:00 GMT", 200, "", "same"},
+			{"GET /" + url.PathEscape(name) + "\nIf-None-Match: " + etag, 304, "Last-Modified:", ""},
+		})
+	}
+	write(t, dir+"/web", "same", time.Date(1990, 12, 20, 0, 0, 0, 0, time.UTC))
+	check(t, address, []row{{"GET /web", 200, "Last-Modified: Thu, 20 Dec 1990 00:00:00 GMT", "same"}})
+}
+
+// The content of a file without a time is hashed once, however it is called,
+// until its size, time or inode change.
+func TestHashedOnce(t *testing.T) {
+	dir := tree(t, map[string]string{"d/f": ""})
+	write(t, dir+"/d/f", "older", time.Unix(1, 0))
+	reads := 0
+	files := FS(meddler{os.DirFS(dir), func() { reads++ }}, Options{CacheEntryTTL: always, BufferedFileMaxCount: -1})
+	address := serve(t, files, next)
+	check(t, address, []row{{"HEAD /d/f", 200, "", ""}})
+	once := reads
+	check(t, address, []row{
+		{"HEAD /d/f", 200, "", ""}, {"HEAD //d/f", 301, "Location: /d/f", ""}, {"HEAD /d/./f", 301, "", ""},
+		{"HEAD /d//f", 301, "", ""}, {"HEAD /x/../d/f", 301, "", ""}, {"HEAD /d/f/.", 301, "", ""},
+	})
+	if n := files.Monitor().(Figures).Entries; reads != once || once == 0 || n != 1 {
+		t.Errorf("read %d times, then %d; %d entries", once, reads-once, n)
+	}
+	write(t, dir+"/d/f", "young", time.Unix(2, 0))
+	check(t, address, []row{{"HEAD /d/f", 200, "Etag: " + contentTag([]byte("young")), ""}})
+	write(t, dir+"/d/f", "longer", time.Unix(2, 0))
+	check(t, address, []row{{"HEAD /d/f", 200, "Etag: " + contentTag([]byte("longer")), ""}})
+}
+
+// A 304 has the fields that tell caches what its 200 is (RFC 9110 §15.4.5).
+func TestNotModified(t *testing.T) {
+	dir := tree(t, map[string]string{"long.txt": long, "short.txt": "short", "long.png": long, "doc.docx": long,
+		"a.css": "plain", "a.css.br": "brotli", "many/" + long[:200]: "", "zero.txt": "", "app/index.html": long})
+	for i := range 20 {
+		write(t, fmt.Sprint(dir, "/many/", i), "", changed)
+	}
+	for _, options := range []Options{{}, {BufferedFileMaxCount: -1}, {DisableCompression: true}, {CacheEntryTTL: -1},
+		{Origins: []string{"https://a.example"}}} {
+		options.Listing, options.Fallback = true, "app/index.html"
+		address := serve(t, Root(dir, options))
+		for _, path := range []string{"/long.txt", "/short.txt", "/long.png", "/doc.docx", "/a.css", "/many/", "/zero.txt", "/app/", "/users/7"} {
+			for _, accept := range []string{"", "gzip", "br, gzip", "identity", "*"} {
+				fields := ""
+				if accept != "" {
+					fields = "\nAccept-Encoding: " + accept
+				}
+				whole := ask(t, address, "GET "+path+fields).Header
+				for _, field := range []string{whole.Get("Etag"), "W/" + whole.Get("Etag")} {
+					got := ask(t, address, "GET "+path+fields+"\nIf-None-Match: "+field)
+					for _, name := range []string{"Etag", "Vary", "Cache-Control", "Last-Modified"} {
+						if !slices.Equal(got.Header[name], whole[name]) || got.StatusCode != 304 {
+							t.Errorf("%+v: %s, %q: %d, %s %q for %q", options, path, accept, got.StatusCode, name, got.Header[name], whole[name])
+						}
+					}
+				}
+			}
+		}
+	}
 }
 
 // Two servers with copies of a file have the same tag for it if they leave out

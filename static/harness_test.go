@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -161,4 +163,52 @@ func (b *broken) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: b.err}
 	}
 	return b.FS.Open(name)
+}
+
+// guarded is a file system in which some files and directories may not be read,
+// and others not be searched.
+type guarded struct {
+	fs.FS
+	unreadable, unsearchable string // as lists, with a space around each
+}
+
+func (g *guarded) denies(list, name string) error {
+	if !strings.Contains(list, " "+name+" ") {
+		return nil
+	}
+	return &fs.PathError{Op: "open", Path: name, Err: syscall.EACCES}
+}
+
+func (g *guarded) Open(name string) (fs.File, error) {
+	if err := g.denies(g.unreadable+g.unsearchable, name); err != nil {
+		return nil, err
+	}
+	return g.FS.Open(name)
+}
+
+func (g *guarded) Stat(name string) (fs.FileInfo, error) {
+	if err := g.denies(g.unsearchable, name); err != nil {
+		return nil, err
+	}
+	return fs.Stat(g.FS, name)
+}
+
+// journal is a log that is read while others may write to it.
+type journal struct {
+	mutex sync.Mutex
+	text  strings.Builder
+}
+
+func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mutex.Lock()
+	defer j.mutex.Unlock()
+	return j.text.String()
 }

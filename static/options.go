@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"mime"
 	"net/url"
@@ -30,10 +31,20 @@ type Options struct {
 	// with 200: a single-page application's start page. It answers for names
 	// without an extension, and for any name when a browser asks for a page
 	// (Accept names text/html); a missing picture is still missing. Nothing
-	// after this action sees such requests: put routes before it. Default "".
+	// after this action sees such requests: put routes before it. Under every one
+	// of its names clients must ask for it each time, unless CacheControl says
+	// otherwise. Default "".
 	Fallback string
 
-	// Listing shows a directory that has no index. By default it falls through.
+	// FallbackExcept are paths, such as "/api", for which Fallback does not answer,
+	// nor for what is below them: what does not exist there falls through. They
+	// come after the Prefix. Default none.
+	FallbackExcept []string
+
+	// Listing shows a directory that has no index. By default it falls through. Of
+	// more than 10,000 entries the page has those that come first, as many as fit
+	// 2 MiB. It is kept in memory while there is room in BufferedFileMaxCount,
+	// whatever its size.
 	Listing bool
 
 	// DotFiles serves files and directories whose name starts with a dot. By
@@ -56,11 +67,18 @@ type Options struct {
 	// Default "utf-8".
 	DefaultTextCharset string
 
+	// OmitCharset leaves text types that name no charset as they are, for files of
+	// several charsets that say theirs inside. The DefaultTextCharset of the host
+	// is not added either.
+	OmitCharset bool
+
 	// ExpiresPeriod is for how long clients may use a file without asking
-	// again; in Cache-Control, so whole seconds count. Files that carry a hash
-	// in their name, as bundlers write them (app.3f2a9c1b.js), may be used for
-	// a year and are immutable (RFC 8246). Default 7 days; negative: they must
-	// ask each time.
+	// again; in Cache-Control, so whole seconds count. Files that carry a hash of
+	// their content in their name, as bundlers write it (app.3f2a9c1b.js,
+	// index-BZk3f9aX.css), may be used for a year and are immutable (RFC 8246). A
+	// hash that might be a word or a number is not taken for one, save that of
+	// scripts and styles in a directory named assets, as Vite writes them. Default
+	// 7 days; negative: they must ask each time.
 	ExpiresPeriod time.Duration
 
 	// CacheControl returns the Cache-Control of a file; "" leaves it to
@@ -73,8 +91,8 @@ type Options struct {
 
 	// DisableCompression sends files as they are. By default a.css.br,
 	// a.css.zst and a.css.gz answer for a.css when the client accepts their
-	// coding and they are not older than a.css, and text that is kept in memory
-	// is kept compressed as well, by gzip.
+	// coding and they are neither empty nor older than a.css, and text that is
+	// kept in memory is kept compressed as well, by gzip.
 	DisableCompression bool
 
 	// CacheEntryTTL is for how long what is known of a name is used before the
@@ -95,6 +113,10 @@ type Options struct {
 	// without a name, below os.TempDir, for the kernel to send. Default 512 KiB.
 	BufferedFileMaxSize int64
 
+	// Logger receives what the system forbids to read, once a second at most.
+	// Default slog.Default().
+	Logger *slog.Logger
+
 	// Debug makes a request with Cache-Control or Pragma no-cache, as browsers
 	// send when the user reloads, look at the file system. Not for production.
 	Debug bool
@@ -109,6 +131,7 @@ func (o *Options) complete(source fs.FS) error {
 	}
 	o.DefaultMimeType = cmp.Or(o.DefaultMimeType, "text/plain")
 	o.DefaultTextCharset = cmp.Or(o.DefaultTextCharset, "utf-8")
+	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.ExpiresPeriod = cmp.Or(o.ExpiresPeriod, 7*24*time.Hour)
 	o.CacheEntryTTL = cmp.Or(o.CacheEntryTTL, 10*time.Second)
 	o.CacheEntryMaxCount = cmp.Or(o.CacheEntryMaxCount, 2048)
@@ -121,17 +144,33 @@ func (o *Options) complete(source fs.FS) error {
 	if len(o.Origins) > 0 && o.Origins[0] != "*" {
 		o.vary = []string{"Origin"}
 	}
-	return cmp.Or(o.checkNames(source), o.checkTypes(), o.checkOrigins())
+	return cmp.Or(o.checkNames(), o.checkFallback(source), o.checkTypes(), o.checkOrigins())
 }
 
-func (o *Options) checkNames(source fs.FS) error {
+func (o *Options) checkNames() error {
 	o.Prefix = strings.TrimSuffix(o.Prefix, "/")
-	if o.Prefix != "" && (o.Prefix[0] != '/' || !fs.ValidPath(o.Prefix[1:])) {
+	if o.Prefix != "" && !isPath(o.Prefix) {
 		return fmt.Errorf("Prefix %q: write it like \"/assets\"", o.Prefix)
 	}
 	for _, index := range o.Indexes {
 		if !fs.ValidPath(index) || index == "." || strings.Contains(index, "/") {
 			return fmt.Errorf("Indexes: %q is no file name", index)
+		}
+	}
+	return nil
+}
+
+// isPath reports whether path is clean, with a slash in front and none behind.
+func isPath(path string) bool {
+	return strings.HasPrefix(path, "/") && fs.ValidPath(path[1:]) && path != "/."
+}
+
+func (o *Options) checkFallback(source fs.FS) error {
+	o.FallbackExcept = slices.Clone(o.FallbackExcept)
+	for i, except := range o.FallbackExcept {
+		o.FallbackExcept[i] = strings.TrimSuffix(except, "/")
+		if !isPath(o.FallbackExcept[i]) {
+			return fmt.Errorf("FallbackExcept: write %q like \"/api\"", except)
 		}
 	}
 	if o.Fallback == "" {

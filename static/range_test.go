@@ -31,8 +31,11 @@ func TestRanges(t *testing.T) {
 		{"GET /ten\nRange: bytes=10-20,30-", 416, "Content-Range: bytes */10", "*"},
 		{"GET /ten\nRange: bytes=-0", 416, "Content-Range: bytes */10", "*"},
 		{"GET /ten\nRange: bytes=99999999999999999999999-", 416, "Content-Range: bytes */10", "*"},
-		{"GET /zero\nRange: bytes=0-", 416, "Content-Range: bytes */0", "*"},
 
+		{"GET /zero\nRange: bytes=0-", 200, "Content-Range:\nContent-Length: 0", ""},
+		{"GET /zero\nRange: bytes=0-99", 200, "Content-Range:", ""},
+		{"GET /zero\nRange: bytes=-5", 200, "Content-Range:", ""},
+		{"GET /zero\nRange: bytes=5-9,-0", 200, "Content-Range:", ""},
 		{"GET /ten\nRange: bytes=2-1", 200, "Content-Range:", "0123456789"},
 		{"GET /ten\nRange: bytes=a-b", 200, "", "0123456789"},
 		{"GET /ten\nRange: bytes=-", 200, "", "0123456789"},

@@ -3,11 +3,27 @@
 //
 //	host.Use(router, static.Root("public"))
 //
-// What does not exist falls through to the next action. A directory is opened
-// through os.Root: nothing outside of it can be reached, neither by "..", nor
-// by a link; links inside work. Names are those of the URL: case counts where
-// the file system says so, and a path guarded by a route should be guarded in
-// a tree of its own if the file system does not.
+// What does not exist falls through to the next action. Names are those of the
+// URL: case counts where the file system says so, and a path guarded by a route
+// should be guarded in a tree of its own if the file system does not.
+//
+// # Links and permissions
+//
+// Root opens its directory once, through [os.Root], and everything else from
+// there, so that nothing outside can be reached. A symbolic link is followed if
+// it is relative and its way never leaves the directory; one that is absolute, or
+// climbs out and comes back, does not exist, even if its goal is inside. Hard
+// links are files like any other, and what is mounted below belongs to the tree.
+// Pipes, sockets and devices are not served. FS follows what its file system
+// does: [os.DirFS] follows links anywhere.
+//
+// What may be read is up to the system, for the user that the process runs as by
+// then (see aerys.Options.User), the directory itself being open already. It
+// takes the right to search each directory on the way, and to read the file, or
+// the directory that is listed. What may not be read is answered with 403, and
+// logged; a precompressed sibling that may not is passed over.
+//
+// # Changes
 //
 // What is known of a file, and small files themselves, are kept in memory for
 // Options.CacheEntryTTL. A response is never half of an old and half of a new
@@ -15,6 +31,11 @@
 // meanwhile, and a larger file that shrinks or is written to while it is sent
 // ends in an aborted connection. Replace files by renaming, and every client
 // gets either the old or the new one.
+//
+// Files without a modification time, or with one before 1990, as builds leave
+// that are to be the same every time, have no Last-Modified, and an entity tag
+// made from their content when they are first looked at. From then on their
+// size, time and inode tell whether they have changed.
 package static
 
 import (
@@ -54,9 +75,7 @@ func Root(dir string, options ...Options) *Files {
 	return newFiles(fmt.Sprintf("static.Root(%q)", dir), root.FS(), root.Close, options)
 }
 
-// FS serves the files of source, such as an embed.FS. Files that have no
-// modification time get an entity tag made from their content. Ranges need
-// files that implement io.Seeker, or that are small enough to be kept in
+// FS serves the files of source, such as an embed.FS. Ranges need files that implement io.Seeker, or that are small enough to be kept in
 // memory. It panics at options that make no sense.
 func FS(source fs.FS, options ...Options) *Files {
 	if source == nil {
@@ -104,8 +123,8 @@ func (f *Files) Stop(context.Context) error {
 // Figures are what Monitor reports.
 type Figures struct {
 	Entries       int   `json:"entries" metric:"aerys_static_entries gauge Names about which something is remembered."`
-	BufferedFiles int   `json:"buffered_files" metric:"aerys_static_buffered_files gauge Files kept in memory."`
-	BufferedBytes int64 `json:"buffered_bytes" metric:"aerys_static_buffered_bytes gauge Size of the files kept in memory."`
+	BufferedFiles int   `json:"buffered_files" metric:"aerys_static_buffered_files gauge Files and listings kept in memory."`
+	BufferedBytes int64 `json:"buffered_bytes" metric:"aerys_static_buffered_bytes gauge Size of the files and listings kept in memory."`
 	Hits          int64 `json:"hits" metric:"aerys_static_hits_total counter Requests answered from what was remembered."`
 	Misses        int64 `json:"misses" metric:"aerys_static_misses_total counter Requests that had to ask the file system."`
 	Failures      int64 `json:"failures" metric:"aerys_static_failures_total counter Requests answered with 503, for the file system failed."`
@@ -140,6 +159,7 @@ func (f *Files) serve(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if err != nil {
 		f.cache.failures.Add(1)
+		f.shareAcrossOrigins(w.Header(), r, f.source.vary)
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable)
 	}
@@ -157,11 +177,13 @@ var (
 // answer answers a request for what exists. When it returns an error, which is
 // that of the file system or errChanged, the response is untouched.
 func (f *Files) answer(w http.ResponseWriter, r *http.Request, found *resource) error {
-	if reads(r) && found.redirect == "" {
+	if reads(r) && len(found.representations) > 0 {
 		return f.send(w, r, found)
 	}
-	f.shareAcrossOrigins(w.Header(), r)
+	f.shareAcrossOrigins(w.Header(), r, f.source.vary)
 	switch {
+	case found.unreadable != nil:
+		refuse(w, http.StatusForbidden)
 	case reads(r):
 		redirect(w, r, found.redirect)
 	case r.Method == http.MethodOptions:
@@ -177,7 +199,14 @@ func (f *Files) answer(w http.ResponseWriter, r *http.Request, found *resource) 
 
 // fallsBack reports whether Options.Fallback answers r.
 func (f *Files) fallsBack(r *http.Request, key string) bool {
-	return f.source.Fallback != "" && reads(r) && (path.Ext(key) == "" || field.HasItem(r.Header["Accept"], "text/html"))
+	if f.source.Fallback == "" || !reads(r) || path.Ext(key) != "" && !field.HasItem(r.Header["Accept"], "text/html") {
+		return false
+	}
+	clean := canonical(key)
+	return !slices.ContainsFunc(f.source.FallbackExcept, func(except string) bool {
+		below, ok := strings.CutPrefix(clean, except)
+		return ok && (below == "" || below[0] == '/')
+	})
 }
 
 func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
@@ -200,8 +229,13 @@ func mount(r *http.Request) string {
 	return strings.TrimSuffix(path.Clean("/"+front), "/")
 }
 
-// shareAcrossOrigins sets the fields of CORS; a preflight is an OPTIONS.
-func (f *Files) shareAcrossOrigins(header http.Header, r *http.Request) {
+// shareAcrossOrigins sets Vary and the fields of CORS; a preflight is an OPTIONS.
+func (f *Files) shareAcrossOrigins(header http.Header, r *http.Request, vary []string) {
+	if before := header["Vary"]; before != nil {
+		header["Vary"] = append(before[:len(before):len(before)], vary...)
+	} else if vary != nil {
+		header["Vary"] = vary
+	}
 	origins, origin := f.source.Origins, r.Header.Get("Origin")
 	if slices.Contains(origins, "*") {
 		origin = "*"

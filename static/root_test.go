@@ -2,6 +2,7 @@ package static
 
 import (
 	"io"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -181,7 +182,33 @@ func TestFallback(t *testing.T) {
 		{"GET /missing.js", 404, "", "next"},
 		{"POST /users/7", 404, "", "next"},
 		{"GET /test.txt", 200, "Vary:", "test"},
-		{"GET /index.html", 200, "Cache-Control: max-age=604800", "<h1>start</h1>"},
+		{"GET /index.html", 200, "Cache-Control: no-cache", "<h1>start</h1>"},
+		{"GET /", 200, "Cache-Control: no-cache\nVary:", "<h1>start</h1>"},
+		{"GET /docs/page", 200, "Cache-Control: max-age=604800", "page"},
+	})
+	own := serve(t, Root(tree(t, site), Options{Fallback: "index.html", CacheControl: func(name string) string {
+		return map[string]string{"index.html": "max-age=5"}[name]
+	}}))
+	for _, path := range []string{"/", "/index.html", "/users/7"} {
+		check(t, own, []row{{"GET " + path, 200, "Cache-Control: max-age=5", "<h1>start</h1>"}})
+	}
+}
+
+// What does not exist below some paths is not answered with the start page.
+func TestFallbackExcept(t *testing.T) {
+	address := serve(t, Root(tree(t, site), Options{Prefix: "/app", Fallback: "index.html", FallbackExcept: []string{"/api", "/docs/"}}), next)
+	check(t, address, []row{
+		{"GET /app/api", 404, "", "next"},
+		{"GET /app/api/", 404, "", "next"},
+		{"GET /app/api/users/7\nAccept: text/html", 404, "", "next"},
+		{"GET /app//api/x", 404, "", "next"},
+		{"GET /app/x/../api/x", 404, "", "next"},
+		{"GET /app/./docs/x", 404, "", "next"},
+		{"GET /app/docs/page", 200, "", "page"},
+		{"GET /app/docs/", 200, "", "docs"},
+		{"GET /app/apis", 200, "", "<h1>start</h1>"},
+		{"GET /app/x/api", 200, "", "<h1>start</h1>"},
+		{"GET /app/API", 200, "", "<h1>start</h1>"},
 	})
 }
 
@@ -195,6 +222,13 @@ func TestOrigins(t *testing.T) {
 		{"OPTIONS /test.txt\nOrigin: http://localhost:3000\nAccess-Control-Request-Method: GET", 204,
 			"Access-Control-Allow-Methods: GET, HEAD, OPTIONS\nAccess-Control-Max-Age: 86400", ""},
 	})
+	for request, status := range map[string]int{"GET /docs": 301, "GET //test.txt": 301, "POST /test.txt": 405, "OPTIONS /docs": 204,
+		"GET /test.txt\nIf-Match: \"a\"": 412, "GET /test.txt\nRange: bytes=9-": 416, "GET /test.txt\nIf-None-Match: *": 304} {
+		check(t, some, []row{
+			{request, status, "Access-Control-Allow-Origin:\nVary: Origin", "*"},
+			{request + "\nOrigin: https://a.example", status, "Access-Control-Allow-Origin: https://a.example\nVary: Origin", "*"},
+		})
+	}
 	all := serve(t, Root(dir, Options{Origins: []string{"*"}}))
 	check(t, all, []row{{"GET /test.txt\nOrigin: https://b.example", 200, "Access-Control-Allow-Origin: *\nVary:", "test"}})
 }
@@ -236,15 +270,69 @@ func TestCacheControl(t *testing.T) {
 	})
 }
 
+// Of what webpack, Parcel, esbuild, Vite and Rollup write, and of what people do.
 func TestHashed(t *testing.T) {
-	for name, want := range map[string]bool{
-		"app.3f2a9c1b.js": true, "a/b/main-5XQ3ZK2A.js": true, "chunk-0123456789abcdef0123.css": true,
-		"style.abcdef01.min.css": false, "style.0abcdef1.min.css": true,
-		"3f2a9c1b.js": false, "photo-20240131.jpg": false, "my-document.js": false, "jquery-3.6.0.min.js": false,
-		"export-summer2024.csv": false, "Spring-Summer24.html": false, "word-facade.css": false, "": false,
+	for _, name := range strings.Fields(`
+		app.3f2a9c1b.js style.0abcdef1.min.css 2.9f86d081.chunk.js main.3f2a9c1b0d1e2f3a4b5c.js main.3f2a9c1b.js.map
+		chunk-0123456789abcdef0123.css logo.5d5d9eef.svg 151cfcfa1bd74779aadb.png img/logo-3f2a9c1b.webp
+		a/b/main-5XQ3ZK2A.js chunk-EMMPVGLW.js index-OTJFNSP4.css icon-5XQ3ZK2A.svg chunk-JQ7R6NZP.mjs
+		assets/index-BZk3f9aX.css assets/index-DiwrgTda.css assets/index-DVoHNO1Y.js assets/react-CHdo91hT.svg
+		index-B-k3f9aX.js index-D_x8sQ1a.js index-_x8sQ1aB.js vendor-BfibREyH.js index-legacy-BZk3f9aX.js inter-latin-C1nco2VV.woff2
+		index-BZk3f9aX.js.map index-BZk3f9aX.js.gz`) {
+		if !hashed(name) {
+			t.Errorf("%s is not taken for hashed", name)
+		}
+	}
+	for _, name := range strings.Fields(`
+		report-2026Q3AB.pdf IMG-20240101.jpg IMG-20240101-WA0001.jpg photo-20240131.jpg backup-20240101.js 2024-12-31.js
+		photo-2024feb3.jpg log-12dec2023.txt report-20260131a.pdf style.abcdef01.min.css 3f2a9c1b.js my-document.js
+		jquery-3.6.0.min.js export-summer2024.csv Spring-Summer24.html word-facade.css a.b.c 507f1f77bcf86cd799439011.jpg
+		550e8400-e29b-41d4-a716-44665544000a.png avatar-550e8400-e29b-41d4-a716-44665544000a.png
+		icon-iPhoneXS.png shot-iPhone15.jpg logo-3D-Model.png logo-v2-Final.png lang-en_US-GB.js lang-pt-PT-AO.js page-TextArea.html
+		js/ui-CheckBox.js app-Summer24.css page-Composer.js assets/page-Composer.js assets/theme-Summer24.css app-Overview.js
+		setup-VERSION2.exe readme-MARKDOWN.txt report-REVISION.pdf data-12345678.json a-2ndFloor.svg BZk3f9aX.js opensans-regular.woff2`) {
+		if hashed(name) {
+			t.Errorf("%s is taken for hashed", name)
+		}
+	}
+}
+
+func TestMediaTypes(t *testing.T) {
+	options := Options{DefaultMimeType: "text/plain", DefaultTextCharset: "utf-8"}
+	for name, want := range map[string]string{
+		"live.m3u8": "application/vnd.apple.mpegurl", "film.mpd": "application/dash+xml", "0.TS": "video/mp2t", "0.m4s": "video/iso.segment",
+		"a.cjs": "text/javascript; charset=utf-8", "a.heic": "image/heic", "a.heif": "image/heif", "a.jxl": "image/jxl",
+		"a.glb": "model/gltf-binary", "a.gltf": "model/gltf+json", "a.srt": "application/x-subrip", "a.vtt": "text/vtt; charset=utf-8",
+		"a.apng": "image/apng", "a.weba": "audio/webm", "a.toml": "application/toml", "a.tsv": "text/tab-separated-values; charset=utf-8",
+		"a.odp": "application/vnd.oasis.opendocument.presentation", "a.": "text/plain; charset=utf-8",
 	} {
-		if got := hashed(name); got != want {
-			t.Errorf("hashed(%q) = %v", name, got)
+		if got := options.contentType(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	for extension, value := range mimeTypes {
+		if _, _, err := mime.ParseMediaType(value); err != nil || extension != strings.ToLower(extension) || extension[0] != '.' {
+			t.Errorf("%s: %s: %v", extension, value, err)
+		}
+	}
+}
+
+// Without a charset of ours none is added by the host either, and a net/http
+// server sends no empty one.
+func TestOmitCharset(t *testing.T) {
+	files := Root(tree(t, site), Options{OmitCharset: true, MimeTypes: map[string]string{".md": "text/markdown; charset=latin1"}})
+	server := httptest.NewServer(files)
+	defer server.Close()
+	for _, address := range []string{serve(t, files), server.Listener.Addr().String()} {
+		check(t, address, []row{
+			{"GET /test.txt", 200, "Content-Type: text/plain", "test"},
+			{"HEAD /", 200, "Content-Type: text/html", ""},
+			{"GET /test.txt\nRange: bytes=1-2", 206, "Content-Type: text/plain", "es"},
+			{"GET /assets/notes.md", 200, "Content-Type: text/markdown; charset=latin1", "# notes"},
+			{"GET /assets/api.json", 200, "Content-Type: application/json", "{}"},
+		})
+		if got := ask(t, address, "GET /test.txt\nRange: bytes=1-1,3-3"); !strings.Contains(got.body, "Content-Type: text/plain\r\n") {
+			t.Errorf("parts: %q", got.body)
 		}
 	}
 }
@@ -261,6 +349,8 @@ func TestPanics(t *testing.T) {
 		`Indexes: "a/b"`:                    func() { Root(dir, Options{Indexes: []string{"a/b"}}) },
 		`Fallback "nothing"`:                func() { Root(dir, Options{Fallback: "nothing"}) },
 		`Fallback "docs" is no file`:        func() { Root(dir, Options{Fallback: "docs"}) },
+		`FallbackExcept: write "api" like`:  func() { Root(dir, Options{FallbackExcept: []string{"api"}}) },
+		`FallbackExcept: write "/" like`:    func() { Root(dir, Options{FallbackExcept: []string{"/"}}) },
 		`MimeTypes: write "md"`:             func() { Root(dir, Options{MimeTypes: map[string]string{"md": "a/b"}}) },
 		`MimeTypes[".md"]`:                  func() { Root(dir, Options{MimeTypes: map[string]string{".md": "a b"}}) },
 		`DefaultMimeType "/"`:               func() { Root(dir, Options{DefaultMimeType: "/"}) },

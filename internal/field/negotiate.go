@@ -46,8 +46,12 @@ func MediaType(contentType string) string {
 // EventStream is the media type of server-sent events, which are always UTF-8.
 const EventStream = "text/event-stream"
 
-// WithCharset adds charset to a text type that names none.
+// WithCharset adds charset to a text type that names none. One that is empty,
+// as in "text/html; charset=", says that there is to be none, and is taken away.
 func WithCharset(contentType, charset string) string {
+	if bare, none := strings.CutSuffix(contentType, "; charset="); none {
+		return bare
+	}
 	media := MediaType(contentType)
 	if !strings.HasPrefix(media, "text/") || media == EventStream || strings.Contains(strings.ToLower(contentType), "charset=") {
 		return contentType

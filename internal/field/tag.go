@@ -3,18 +3,16 @@ package field
 import "strings"
 
 // AnyTag reports whether etag, a strong one, is in the lists of a field, or "*"
-// is. Weak comparison overlooks a W/ (RFC 9110 §8.8.3.2).
+// is. Weak comparison overlooks a W/ (RFC 9110 §8.8.3.2). From the first element
+// on that is no entity tag, a list says nothing.
 func AnyTag(lists []string, etag string, weak bool) bool {
 	for _, list := range lists {
 		if TrimSpace(list) == "*" {
 			return true
 		}
-		for list != "" {
+		for more := true; more; {
 			var tag string
-			if tag, list = cutTag(list); tag == "" {
-				break
-			}
-			if tag == etag || weak && strings.TrimPrefix(tag, "W/") == etag {
+			if tag, list, more = cutTag(list); tag != "" && (tag == etag || weak && strings.TrimPrefix(tag, "W/") == etag) {
 				return true
 			}
 		}
@@ -22,20 +20,22 @@ func AnyTag(lists []string, etag string, weak bool) bool {
 	return false
 }
 
-// cutTag takes the first entity tag off a list; "" if there is none.
-func cutTag(list string) (tag, rest string) {
+// cutTag takes the first entity tag off a list; "" if there is none. A comma or
+// the end must follow it, or it was none.
+func cutTag(list string) (tag, rest string, more bool) {
 	list = strings.TrimLeft(list, " \t,")
-	start := 0
-	if strings.HasPrefix(list, "W/") {
-		start = 2
+	opaque := strings.TrimPrefix(list, "W/")
+	if !strings.HasPrefix(opaque, `"`) {
+		return "", "", false
 	}
-	if !strings.HasPrefix(list[start:], `"`) {
-		return "", ""
-	}
-	end := strings.IndexByte(list[start+1:], '"')
+	end := strings.IndexByte(opaque[1:], '"')
 	if end < 0 {
-		return "", ""
+		return "", "", false
 	}
-	end += start + 2
-	return list[:end], list[end:]
+	end += len(list) - len(opaque) + 2
+	rest = strings.TrimLeft(list[end:], " \t")
+	if rest != "" && rest[0] != ',' {
+		return "", "", false
+	}
+	return list[:end], rest, rest != ""
 }

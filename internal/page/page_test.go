@@ -1,6 +1,10 @@
 package page
 
 import (
+	"fmt"
+	"html"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,19 +21,40 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// What a page shows is text, whatever is in it.
+// What a page shows is text, whatever is in it, and a link leads where its name
+// says.
 func TestPagesShowText(t *testing.T) {
-	hostile := "<script>alert(1)</script>"
-	listing := &Listing{Title: hostile, Way: []Entry{{Name: hostile, URL: "./"}},
-		Entries: []Entry{{Name: hostile, URL: "javascript:alert(1)", Modified: time.Unix(1, 0)}, {Name: "a", URL: "./a/", Directory: true}}}
-	html, err := listing.HTML()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, page := range map[string]string{"an error": Error(500, hostile), "a listing": string(html)} {
-		if strings.Contains(page, hostile) || strings.Contains(page, "javascript:") || !strings.Contains(page, "&lt;script&gt;") {
-			t.Errorf("%s: %s", name, page)
+	for _, hostile := range []string{"<script>alert(1)</script>", `"><script>`, `" onclick="alert(1)`, `' onclick='alert(1)`, "</title><script>", "<!--", "&lt;",
+		"javascript:alert(1)", "data:text/html,<script>", "//evil.example", "\\\\evil", "?x", "#x", "%3cscript%3e", "a\nb", "\x00<script>"} {
+		listing := &Listing{Way: []string{"x", hostile}, More: 1,
+			Entries: []Entry{{Name: hostile, Modified: time.Unix(1, 0)}, {Name: hostile, Directory: true}}}
+		tag := regexp.MustCompile(`<(?:a href="\./([A-Za-z0-9_.~%!$&;:@+=/#-]*)"( class="directory")?|/?[a-z0-9]+( scope="col")?|html lang="en"|!DOCTYPE html|meta name="?[a-z-]+"? content=[^>]*|meta charset="utf-8")>`)
+		for where, page := range map[string]string{"a listing": string(listing.HTML()), "an error": Error(500, hostile)} {
+			_, body, _ := strings.Cut(page, "</style>")
+			text := tag.ReplaceAllString(body, "")
+			if strings.ContainsAny(text, "<>\"'") || !strings.Contains(html.UnescapeString(text), hostile) {
+				t.Errorf("%s with %q: %s", where, hostile, text)
+			}
+			for _, link := range tag.FindAllStringSubmatch(body, -1) {
+				to, err := url.Parse("./" + html.UnescapeString(link[1]))
+				if err != nil || to.IsAbs() || to.Host != "" || to.RawQuery != "" || to.Fragment != "" ||
+					strings.Trim(to.Path, "./") != "" && strings.TrimSuffix(strings.TrimPrefix(to.Path, "./"), "/") != strings.TrimSuffix(hostile, "/") {
+					t.Errorf("%s with %q: a link to %v, %v", where, hostile, to, err)
+				}
+			}
 		}
+	}
+}
+
+// A page takes no more entries than fit.
+func TestListingIsBounded(t *testing.T) {
+	listing := &Listing{More: 5, Entries: make([]Entry, 10_000)}
+	for i := range listing.Entries {
+		listing.Entries[i].Name = strings.Repeat("&", 255)
+	}
+	page := string(listing.HTML())
+	if rows := strings.Count(page, "<tr><td>"); len(page) > maxListing+5000 || !strings.Contains(page, fmt.Sprint(10_005-rows, " more")) {
+		t.Errorf("%d bytes, %d rows: %s", len(page), rows, page[len(page)-100:])
 	}
 }
 

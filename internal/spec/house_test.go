@@ -152,6 +152,25 @@ func TestModuleRequiresNothing(t *testing.T) {
 	}
 }
 
+// TestNoTemplates: whatever uses text/template makes the linker keep every exported
+// method, as a template might call it: 1.7 MB of a small program.
+func TestNoTemplates(t *testing.T) {
+	t.Chdir(top)
+	output, err := exec.Command("go", "list", "-deps", ".", "./ws", "./static").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dependencies := strings.Fields(string(output))
+	for _, heavy := range []string{"html/template", "text/template"} {
+		if slices.Contains(dependencies, heavy) {
+			t.Errorf("the library depends on %s", heavy)
+		}
+	}
+	if !slices.Contains(dependencies, "aerys/internal/page") {
+		t.Error("the dependencies are", dependencies)
+	}
+}
+
 // rooms are the source files at the top level.
 var rooms = []string{"doc.go", "router.go", "host.go", "host_action.go", "host_options.go", "host_server.go", "middleware.go",
 	"request.go", "request_body.go", "response.go", "response_write.go"}
