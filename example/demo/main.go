@@ -1,10 +1,13 @@
 // Demo shows a little of everything: routes of all kinds, a WebSocket endpoint,
-// the files of the directory that it is started in, and a fallback.
+// the files of the directory that it is started in, and a fallback. Its first
+// page has a link to each.
 //
-//	go run ./example/demo
+//	cd example/demo && go run . -addr localhost:1337
 package main
 
 import (
+	"cmp"
+	_ "embed"
 	"flag"
 	"fmt"
 	"html"
@@ -19,26 +22,35 @@ import (
 	"aerys/ws"
 )
 
+//go:embed page.html
+var page string
+
 func main() {
-	addr := flag.String("addr", ":1337", "where to listen")
+	addr := flag.String("addr", "localhost:1337", "where to listen")
 	flag.Parse()
-	at, err := net.ResolveTCPAddr("tcp", *addr)
+	name, port, err := where(*addr)
+	if err == nil {
+		err = aerys.Run(host().Expose(name, port))
+	}
 	if err != nil {
-		log.Fatal("-addr: ", err)
-	}
-	ip := "*"
-	if at.IP != nil {
-		ip = at.IP.String()
-	}
-	if err := aerys.Run(host().Expose(ip, at.Port)); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// where reads an address such as ":1337" or "localhost:1337".
+func where(addr string) (name string, port int, err error) {
+	name, service, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = net.LookupPort("tcp", service)
+	return cmp.Or(name, "*"), port, err
 }
 
 // host tries the routes first, then files, then the fallback.
 func host() *aerys.Host {
 	router := aerys.Router().
-		Get("/", says("Hello, world.")).
+		Get("/", func(_ *aerys.Request, res *aerys.Response) { res.End(page) }).
 		Get("/router/{myarg}", routerArgument).
 		Post("/", says("Hello, world (POST).")).
 		Get("error1", nilPointer). // the leading slash is added
@@ -68,7 +80,7 @@ func nilPointer(*aerys.Request, *aerys.Response) {
 	nobody.Name("nowhere")
 }
 
-// longPoll sends a line a second until the client leaves.
+// longPoll sends a line a second until the client leaves, or the server stops.
 func longPoll(req *aerys.Request, res *aerys.Response) {
 	second := time.NewTicker(time.Second)
 	defer second.Stop()
@@ -80,6 +92,8 @@ func longPoll(req *aerys.Request, res *aerys.Response) {
 		select {
 		case <-second.C:
 		case <-req.Context().Done():
+			return
+		case <-req.Stopping():
 			return
 		}
 	}

@@ -2,11 +2,17 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"aerys/example/internal/browser"
 )
 
 func TestDemo(t *testing.T) {
@@ -45,6 +51,47 @@ func TestDemo(t *testing.T) {
 		if reply.StatusCode != row.status || !strings.Contains(string(body), row.want) {
 			t.Errorf("%s %s: status %d, body %.200q; want %d, %.200q", row.method, row.path, reply.StatusCode, body, row.status, row.want)
 		}
+	}
+}
+
+// Each link of the first page leads to what its row says.
+func TestIndex(t *testing.T) {
+	server := httptest.NewServer(host())
+	defer server.Close()
+	answers := map[string]int{"zanzibar": 405, "error1": 500, "error2": 500}
+	links := regexp.MustCompile(`<a href="([^"]+)">`).FindAllStringSubmatch(page, -1)
+	if len(links) < 8 {
+		t.Errorf("there are %d links", len(links))
+	}
+	for _, link := range links {
+		reply, err := http.Get(server.URL + "/" + link[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply.Body.Close() // of a long poll, too
+		if want := cmp.Or(answers[link[1]], 200); reply.StatusCode != want {
+			t.Errorf("%s: %s, want %d", link[1], reply.Status, want)
+		}
+	}
+}
+
+// What one window sends, another shows.
+func TestPage(t *testing.T) {
+	server := httptest.NewServer(host())
+	defer server.Close()
+	b := browser.Start(t)
+	one, other := b.Tab(), b.Tab()
+	other.Visit(server.URL)
+	other.Run("new Promise(opened => { if (socket.readyState === 1) opened(); socket.onopen = opened })")
+	one.Visit(server.URL)
+	one.Run("new Promise(opened => { if (socket.readyState === 1) opened(); socket.onopen = opened })")
+	one.Type("#say input", "Hello, all.")
+	other.Shows("#heard li", "Hello, all.")
+	if dir := os.Getenv("AERYS_SCREENSHOTS"); dir != "" {
+		other.Screenshot(filepath.Join(dir, "demo.png"))
+		other.Prefers("dark")
+		other.Size(390, 900)
+		other.Screenshot(filepath.Join(dir, "demo-dark-phone.png"))
 	}
 }
 
