@@ -2,11 +2,22 @@
 // static files (package aerys/static), after PHP's Aerys, with the standard
 // library and nothing else.
 //
-//	router := aerys.Router().
-//		Get("/", func(req *aerys.Request, res *aerys.Response) { res.End("Hello, world!") }).
-//		Get("/users/{id:\\d+}", showUser)
+//	package main
 //
-//	log.Fatal(aerys.Run(new(aerys.Host).Expose("*", 1337).Use(router)))
+//	import (
+//		"log"
+//
+//		"aerys"
+//	)
+//
+//	func hello(_ *aerys.Request, res *aerys.Response) { res.End("Hello, world!") }
+//
+//	func main() {
+//		router := aerys.Router().Get("/", hello)
+//		if err := aerys.Run(new(aerys.Host).Expose("*", 1337).Use(router)); err != nil {
+//			log.Fatal(err)
+//		}
+//	}
 //
 // A [Host] listens, under a name if there are several. Its actions are tried
 // in order until one starts the response: functions and Handlers, [Routes],

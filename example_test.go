@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -49,7 +50,9 @@ func ExampleHost() {
 	safe := new(aerys.Host).Name("api.example.com").Expose("*", 443).
 		Encrypt("/etc/aerys/api.crt", "/etc/aerys/api.key").Use(hello)
 
-	log.Fatal(aerys.Run(www, api, safe))
+	if err := aerys.Run(www, api, safe); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // One listener for two names; requests for any other name are answered with 400.
@@ -58,7 +61,9 @@ func ExampleHost_Name() {
 	old := new(aerys.Host).Name("example.com").Expose("*", 80).
 		Use(http.RedirectHandler("http://www.example.com/", http.StatusMovedPermanently))
 
-	log.Fatal(aerys.Run(www, old))
+	if err := aerys.Run(www, old); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // Clear text only leads to the encrypted host. The certificate is read again
@@ -71,7 +76,9 @@ func ExampleHost_Encrypt() {
 		res.SetStatus(http.StatusPermanentRedirect).SetHeader("Location", "https://"+req.Host+req.URL.RequestURI()).End()
 	})
 
-	log.Fatal(aerys.Run(safe, plain))
+	if err := aerys.Run(safe, plain); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // Middleware and handlers of net/http are actions as they are.
@@ -203,7 +210,9 @@ func ExampleMonitorHandler() {
 	}
 	router := aerys.Router().Get("/metrics", inside, aerys.MonitorHandler)
 
-	log.Fatal(aerys.Run(new(aerys.Host).Use(router)))
+	if err := aerys.Run(new(aerys.Host).Use(router)); err != nil {
+		log.Fatal(err)
+	}
 }
 
 // A load balancer asks for /healthz, and sends nothing more once it is 503.
@@ -307,6 +316,9 @@ func ExampleRequest_ParseBody() {
 	// Output: Hi, Ann and Bob
 }
 
+// save takes one file of a form.
+func save(field *aerys.Field) (int64, error) { return io.Copy(io.Discard, field.Limit(100<<20)) }
+
 // An upload of up to a gigabyte, none of which is held in memory.
 func ExampleRequest_Fields() {
 	upload := func(req *aerys.Request, res *aerys.Response) {
@@ -315,7 +327,7 @@ func ExampleRequest_Fields() {
 				res.SetStatus(http.StatusBadRequest).End(err.Error())
 				return
 			}
-			size, err := io.Copy(io.Discard, field.Limit(100<<20))
+			size, err := save(field)
 			if err != nil {
 				return // 413 if it was more than 100 MiB
 			}
@@ -339,8 +351,9 @@ func ExampleRouter() {
 		Get(`/users/{id:\d+}`, func(req *aerys.Request, res *aerys.Response) {
 			fmt.Fprintf(res, "This is user %s.", req.PathValue("id"))
 		}).
+		Put(`/users/{id:\d+}`, hello).
 		Prefix("/api")
-	site := aerys.Router().
+	var site *aerys.Routes = aerys.Router().
 		Use(api).
 		Get("/about/?", func(_ *aerys.Request, res *aerys.Response) { res.End("About us.") })
 	host := new(aerys.Host).Use(site, http.NotFoundHandler())
@@ -379,4 +392,176 @@ func ExampleMiddleware() {
 	host.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/coffee", nil))
 	// Output:
 	// level=INFO msg=request path=/coffee status=418
+}
+
+// pool is an action that is told of the server's start and stop, and asked for
+// its state.
+type pool struct{ open bool }
+
+var _ interface {
+	aerys.Starter
+	aerys.Stopper
+	aerys.Monitor
+	aerys.Handler
+} = (*pool)(nil)
+
+func (p *pool) Start(context.Context) error { p.open = true; return nil }
+
+func (p *pool) Stop(context.Context) error { p.open = false; return nil }
+
+func (p *pool) Monitor() any { return map[string]bool{"open": p.open} }
+
+func (p *pool) Serve(req *aerys.Request, res *aerys.Response) { req.SetLocal(poolKey{}, p) }
+
+// poolKey is of a type of its own, so that nobody else has the same.
+type poolKey struct{}
+
+// What one action found is there for those that follow.
+func ExampleAction() {
+	actions := []aerys.Action{
+		&pool{open: true},
+		func(req *aerys.Request, res *aerys.Response) {
+			if p, ok := req.Local(poolKey{}).(*pool); ok {
+				fmt.Fprintln(res, "open:", p.open, "and", req.AllParams())
+			}
+		},
+	}
+	answer := httptest.NewRecorder()
+	new(aerys.Host).Use(actions...).ServeHTTP(answer, httptest.NewRequest("GET", "/?a=1&a=2", nil))
+	fmt.Print(answer.Body)
+	// Output: open: true and map[a:[1 2]]
+}
+
+// What a router tells of its actions, by method and pattern, is part of what the
+// server tells.
+func ExampleServer_Monitor() {
+	ctx, stop := context.WithCancel(context.Background())
+	database := &pool{}
+	router := aerys.Router().Head("/", database, hello).Get("/", database, hello)
+	server := &aerys.Server{Hosts: []*aerys.Host{new(aerys.Host).Expose("127.0.0.1", 0).Use(router)}}
+	server.Ready = func(addresses []net.Addr) {
+		defer stop()
+		get("http://" + addresses[0].String())
+		var state aerys.ServerState = server.Monitor().(aerys.ServerState)
+		var host aerys.HostState = state.Hosts[0]
+		var took aerys.Durations = host.Durations
+		var slowest aerys.Bucket = took.Buckets[len(took.Buckets)-1]
+		var process aerys.ProcessState = state.Process
+		var connections aerys.ConnectionState = state.Connections
+		fmt.Println(host.Requests["2xx"], "answered,", connections.Open, "connected")
+		fmt.Println("no longer than", slowest.Seconds, "s:", slowest.Count == took.Count, process.Heap > 0)
+		fmt.Println(router.Monitor())
+	}
+	server.Serve(ctx)
+	// Output:
+	// 1 answered, 1 connected
+	// no longer than 10 s: true true
+	// map[GET:map[/:[map[open:true]]] HEAD:map[/:[map[open:true]]]]
+}
+
+// The error about a body that is too large names the limit; what is no form is
+// another error.
+func ExampleLimitError() {
+	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		var form *aerys.ParsedBody
+		form, err := req.ParseBody(10)
+		var limit *aerys.LimitError
+		switch {
+		case errors.As(err, &limit):
+			fmt.Println(limit.Option, limit.Limit, errors.Is(err, aerys.ErrBodyTooLarge))
+		case errors.Is(err, aerys.ErrNotForm):
+			fmt.Println("no form")
+		default:
+			fmt.Println(form.Names(), err)
+		}
+	})
+	for _, body := range []string{"a=1&b=2", "a=1&b=2&c=3", "{}"} {
+		request := httptest.NewRequest("POST", "/", strings.NewReader(body))
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if body == "{}" {
+			request.Header.Set("Content-Type", "application/json")
+		}
+		host.ServeHTTP(httptest.NewRecorder(), request)
+	}
+	// Output:
+	// [a b] <nil>
+	// MaxBodySize 10 true
+	// no form
+}
+
+// Until something leaves, status and header may change.
+func ExampleState() {
+	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		is := func(state aerys.State) bool { return res.State() == state }
+		res.AddHeader("Vary", "Accept").AddHeader("Vary", "Cookie")
+		fmt.Println("nothing was said:", is(aerys.None))
+		res.WriteHeader(http.StatusAccepted)
+		fmt.Println("something was:", is(aerys.Started), res.Status())
+		res.Flush()
+		fmt.Println("it is on its way:", is(aerys.Streaming))
+		res.End()
+		_, err := res.WriteString("more")
+		fmt.Println("that was all:", is(aerys.Ended), errors.Is(err, aerys.ErrEnded))
+	})
+	host.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	// Output:
+	// nothing was said: true
+	// something was: true 202
+	// it is on its way: true
+	// that was all: true true
+}
+
+// A header field that could forge another is refused, not cleaned.
+func ExampleResponse_Err() {
+	quiet := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		res.SetHeader("Location", "/\r\nSet-Cookie: a=b")
+		fmt.Println(errors.Is(res.Err(), aerys.ErrInvalidHeader))
+	})
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // it is logged, too
+	answer := httptest.NewRecorder()
+	quiet.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	fmt.Println(answer.Code)
+	// Output:
+	// true
+	// 500
+}
+
+// Another protocol on the same port: the connection is the handler's from then on.
+func ExampleResponse_Hijack() {
+	server := httptest.NewServer(new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		conn, buffered, err := res.Hijack()
+		if err != nil {
+			return // over HTTP/2 there is none to be had
+		}
+		defer conn.Close()
+		fmt.Fprint(buffered, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: greeting\r\n\r\nHello!\n")
+		buffered.Flush()
+	}))
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: greeting\r\n\r\n")
+	said, _ := io.ReadAll(conn)
+	fmt.Printf("%s", said[bytes.LastIndex(said, []byte("\r\n"))+2:])
+	// Output: Hello!
+}
+
+// On Linux the kernel sends a file, without a copy in memory.
+func ExampleResponse_ReadFrom() {
+	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {
+		file, err := os.Open("LICENSE")
+		if err != nil {
+			return // the next action may know better
+		}
+		defer file.Close()
+		res.SetHeader("Content-Type", "text/plain").ReadFrom(file) // which io.Copy calls as well
+	})
+	answer := httptest.NewRecorder()
+	host.ServeHTTP(answer, httptest.NewRequest("GET", "/", nil))
+	line, _ := answer.Body.ReadString('\n')
+	fmt.Print(line)
+	// Output: MIT License
 }

@@ -66,3 +66,14 @@ func ExampleOptions() {
 	static.FS(site, application)
 	// Output: static.FS: Fallback "index.html": open index.html: file does not exist; name a file inside the root
 }
+
+// What the cache is worth.
+func ExampleFiles_Monitor() {
+	files := static.FS(embedded)
+	for range 3 {
+		files.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/example_test.go", nil))
+	}
+	var figures static.Figures = files.Monitor().(static.Figures)
+	fmt.Println(figures.Hits, "of", figures.Hits+figures.Misses)
+	// Output: 2 of 3
+}

@@ -1,7 +1,20 @@
 // Package static serves files from a directory or an fs.FS, as an action of
 // package aerys or as an http.Handler.
 //
-//	host.Use(router, static.Root("public"))
+//	package main
+//
+//	import (
+//		"log"
+//
+//		"aerys"
+//		"aerys/static"
+//	)
+//
+//	func main() {
+//		if err := aerys.Run(new(aerys.Host).Expose("*", 1337).Use(static.Root("public"))); err != nil {
+//			log.Fatal(err)
+//		}
+//	}
 //
 // What does not exist falls through to the next action. Names are those of the
 // URL: case counts where the file system says so, and a path guarded by a route

@@ -1,7 +1,17 @@
 // Package ws serves WebSocket connections (RFC 6455) as actions of package
 // aerys, or as handlers of net/http.
 //
-// An application implements Handler and registers it with Websocket:
+// An application implements Handler and registers it with Websocket. This one
+// sends back whatever text it gets:
+//
+//	package main
+//
+//	import (
+//		"log"
+//
+//		"aerys"
+//		"aerys/ws"
+//	)
 //
 //	type echo struct{ endpoint *ws.Endpoint }
 //
@@ -18,7 +28,12 @@
 //	func (e *echo) OnClose(ws.ClientID, ws.Code, string) {}
 //	func (e *echo) OnStop() {}
 //
-//	router := aerys.Router().Get("/echo", ws.Websocket(&echo{}))
+//	func main() {
+//		router := aerys.Router().Get("/echo", ws.Websocket(&echo{}))
+//		if err := aerys.Run(new(aerys.Host).Expose("*", 1337).Use(router)); err != nil {
+//			log.Fatal(err)
+//		}
+//	}
 //
 // # Concurrency
 //

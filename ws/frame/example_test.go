@@ -94,3 +94,37 @@ func ExampleUTF8() {
 	// true true
 	// false false
 }
+
+// Control frames are never longer than 125 bytes, and may stand between the
+// frames of a message.
+func ExampleOpcode() {
+	for _, opcode := range []frame.Opcode{frame.Continuation, frame.Text, frame.Binary, frame.Close, frame.Ping, frame.Pong} {
+		fmt.Println(opcode, opcode.Control())
+	}
+	fmt.Println(frame.MaxHeaderSize, frame.MaxControlPayload)
+	// Output:
+	// continuation false
+	// text false
+	// binary false
+	// close true
+	// ping true
+	// pong true
+	// 14 125
+}
+
+// Some codes are only ever told by one's own side.
+func ExampleCode_Sendable() {
+	for _, code := range []frame.Code{
+		frame.CodeNormal, frame.CodeGoingAway, frame.CodeProtocolError, frame.CodeUnsupportedData, frame.CodeNoStatus,
+		frame.CodeAbnormal, frame.CodeInvalidPayload, frame.CodePolicyViolation, frame.CodeTooBig, frame.CodeMandatoryExtension,
+		frame.CodeInternalError, frame.CodeServiceRestart, frame.CodeTryAgainLater, frame.CodeBadGateway, frame.CodeTLSHandshake,
+	} {
+		if !code.Sendable() {
+			fmt.Println(code)
+		}
+	}
+	// Output:
+	// 1005 no status
+	// 1006 abnormal closure
+	// 1015 TLS handshake
+}
