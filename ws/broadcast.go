@@ -2,6 +2,8 @@ package ws
 
 import (
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"aerys/ws/frame"
 )
@@ -71,7 +73,7 @@ func publish[T string | []byte](e *Endpoint, to audience[conn], opcode frame.Opc
 	f := &e.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.size > feedLimit {
+	for f.full() {
 		e.deliverLater()
 		f.room.Wait()
 	}
@@ -86,11 +88,6 @@ func publish[T string | []byte](e *Endpoint, to audience[conn], opcode frame.Opc
 	case e.busy.Load() > 0, f.due.Load():
 		f.waiting.Store(true)
 		e.soon.arm()
-	case len(f.batches) == 1:
-		f.delivering = true
-		e.deliverOldest()
-		f.delivering = false
-		fallthrough
 	default:
 		e.deliverLater()
 	}
@@ -125,23 +122,102 @@ func (e *Endpoint) deliverFeed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.batches) > 0 {
-		e.deliverOldest()
+		batches := f.seal()
+		f.mu.Unlock()
+		if len(batches) == 1 {
+			batches[0].to.spread(func(c *conn) { c.deliver(batches[0]) })
+		} else {
+			new(delivery).deliver(batches)
+		}
+		f.mu.Lock()
+		f.drop(len(batches))
 	}
 	f.delivering = false
 }
 
-// deliverOldest delivers a batch. feed.mu is held, but not meanwhile.
-func (e *Endpoint) deliverOldest() {
-	f := &e.feed
-	b := f.batches[0]
-	b.sealed = true
-	f.mu.Unlock()
-	b.to.spread(func(c *conn) { c.deliver(b) })
-	f.mu.Lock()
-	f.batches[0] = nil
-	if f.batches = f.batches[1:]; len(f.batches) == 0 {
-		f.batches = nil
+// delivery is of several batches at once: what is little waits for the clients
+// first, so that each of them is written to once.
+type delivery struct {
+	size atomic.Int64 // of what waits
+	mu   sync.Mutex
+	held []*conn // for whom it does
+}
+
+// mostHeld is how many bytes may wait, and heldSize what is counted of each
+// client besides.
+const (
+	mostHeld = 16 << 20
+	heldSize = 512
+)
+
+func (d *delivery) deliver(batches []*batch[conn]) {
+	for _, b := range batches {
+		b.to.spread(func(c *conn) { d.hold(c, b) })
+		if d.size.Load() > mostHeld {
+			d.letGo()
+		}
 	}
-	f.size -= b.size
-	f.room.Broadcast()
+	d.letGo()
+}
+
+func (d *delivery) hold(c *conn, b *batch[conn]) {
+	if d.size.Add(heldSize+int64(len(b.plain.bytes))) > mostHeld {
+		c.deliver(b)
+	} else if c.hold(b) {
+		d.mu.Lock()
+		d.held = append(d.held, c)
+		d.mu.Unlock()
+	}
+}
+
+// letGo sends what waits.
+func (d *delivery) letGo() {
+	(&some{conns: d.held}).spread((*conn).letGo)
+	d.held = nil
+	d.size.Store(0)
+}
+
+// deliver sends c what it has not had of a batch.
+func (c *conn) deliver(b *batch[conn]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.delivered >= b.last() || c.closing.Load() != nil {
+		return
+	}
+	if !c.keepsUp() {
+		return
+	}
+	c.queue(b)
+	if c.out != nil {
+		c.afterAppend()
+	}
+}
+
+// hold is deliver, but that what is little waits for letGo. It reports whether it
+// does so for the first time.
+func (c *conn) hold(b *batch[conn]) (first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.delivered >= b.last() || c.closing.Load() != nil || !c.keepsUp() {
+		return false
+	}
+	first = c.out == nil && c.streaming() == nil && !c.gathering
+	if first {
+		c.waiting().held = true
+	}
+	c.queue(b)
+	if c.out != nil && !c.out.held || c.out.isFull() {
+		c.afterAppend()
+	}
+	return first
+}
+
+// letGo sends what was held.
+func (c *conn) letGo() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out.isHeld() {
+		c.out.held = false
+		c.afterAppend()
+	}
 }

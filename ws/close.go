@@ -238,8 +238,7 @@ func (c *conn) end() {
 	}
 	traffic := c.traffic()
 	if c.extra != nil {
-		c.endpoint.topics.leaveAll(c.inflates(), c.extra.topics)
-		c.extra.topics = nil
+		c.endpoint.topics.leaveAll(c.inflates(), c.extra.topics) // OnClose may ask for them
 	}
 	in := c.in
 	c.in = nil

@@ -57,6 +57,7 @@ func TestBroadcastIsFramedOnce(t *testing.T) {
 	} {
 		plain.times, compressed.times = make(map[*byte]int), make(map[*byte]int)
 		send.do()
+		awaitDelivery(t, e)
 		for name, p := range map[string]*places{"plain": &plain, "compressed": &compressed} {
 			for _, times := range p.times {
 				if len(p.times) != 1 || times != send.receivers/2 {

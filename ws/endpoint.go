@@ -116,14 +116,18 @@ func (e *Endpoint) MulticastBinary(data []byte, ids ...ClientID) {
 // what was sent before could not be, OnClose gets CodeAbnormal. The error is
 // ErrClosed.
 func (e *Endpoint) Close(id ClientID, code Code, reason string) error {
-	if !code.Sendable() {
-		panic("ws: Endpoint.Close: code " + code.String() + " must not be sent (RFC 6455 §7.4); use CodeNormal, another of its kind, or 3000 to 4999")
-	}
+	mustBeSendable("Close", code)
 	c := e.find(id)
 	if c == nil {
 		return ErrClosed
 	}
 	return c.close(code, reason)
+}
+
+func mustBeSendable(method string, code Code) {
+	if !code.Sendable() {
+		panic("ws: Endpoint." + method + ": code " + code.String() + " must not be sent (RFC 6455 §7.4); use CodeNormal, another of its kind, or 3000 to 4999")
+	}
 }
 
 // Info tells about a client; false if there is none with this id.

@@ -12,8 +12,8 @@ import (
 
 // feed holds the messages to several clients that have not reached everybody
 // yet. Messages in a row to the same audience form a batch, which is framed
-// once and leaves in one write for each client. Who publishes delivers one batch
-// at most; whatever else there is, a goroutine of its own delivers.
+// once and leaves in one write for each client. A goroutine of its own delivers all
+// the batches that there are at once, so that who gets several gets them together.
 type feed[C any] struct {
 	count   atomic.Uint64 // messages published so far
 	waiting atomic.Bool   // there are batches that are left to whoever ends a turn
@@ -28,8 +28,19 @@ type feed[C any] struct {
 }
 
 // feedLimit is how many bytes may wait in the feed before publishers wait for
-// the delivery, which itself never waits for a client.
-const feedLimit = 256 << 10
+// the delivery, which itself never waits for a client: enough for many small topics
+// to have several messages each. A batch has batchLimit at most, which a processor's
+// cache holds.
+const (
+	feedLimit  = 2 << 20
+	batchLimit = 256 << 10
+)
+
+// full reports whether publishers have to wait. mu is held.
+func (f *feed[C]) full() bool {
+	n := len(f.batches)
+	return f.size > feedLimit || n > 0 && f.batches[n-1].size > batchLimit
+}
 
 // page is where the frames of several batches lie one behind the other, for who
 // waits for all of them.
@@ -156,6 +167,26 @@ func addMessage[C any, T string | []byte](b *batch[C], opcode frame.Opcode, payl
 	for _, id := range except {
 		b.exclude(id)
 	}
+}
+
+// seal returns all batches, to which nothing is added any more. mu is held.
+func (f *feed[C]) seal() []*batch[C] {
+	for _, b := range f.batches {
+		b.sealed = true
+	}
+	return f.batches
+}
+
+// drop drops the n oldest batches, which everybody has. mu is held.
+func (f *feed[C]) drop(n int) {
+	for _, b := range f.batches[:n] {
+		f.size -= b.size
+	}
+	clear(f.batches[:n])
+	if f.batches = f.batches[n:]; len(f.batches) == 0 {
+		f.batches = nil
+	}
+	f.room.Broadcast()
 }
 
 // batchFor returns the batch that a message of n bytes is added to. mu is held.

@@ -89,8 +89,8 @@ func within(t *testing.T, what string, do func()) {
 	}
 }
 
-// A publisher delivers its own message at most: what others publish meanwhile is
-// not its business.
+// A publisher delivers nothing itself, neither its own message nor what others
+// publish meanwhile.
 func TestPublisherGoesOn(t *testing.T) {
 	e := newEndpoint(&functions{}, Options{})
 	p := openSlowPipe(e)
@@ -308,5 +308,57 @@ func TestOrderOfPublishers(t *testing.T) {
 			}
 			next[publisher]++
 		}
+	}
+}
+
+// Messages to many topics that wait together leave together: one write for each
+// client, however few or many there are in a topic, and in order.
+func TestTopicsLeaveTogether(t *testing.T) {
+	for _, test := range []struct{ topics, members, rounds int }{{500, 2, 8}, {3, 700, 10}, {2, 1, 300}} {
+		t.Run(fmt.Sprint(test.topics, " topics of ", test.members), func(t *testing.T) {
+			e := newEndpoint(&functions{}, Options{})
+			var pipes []*pipe
+			for n := range test.topics * test.members {
+				p := openPipe(e, &pipe{}, 0)
+				e.Subscribe(p.id, numbered(n%test.topics))
+				e.Subscribe(p.id, "all")
+				pipes = append(pipes, p)
+			}
+			e.soon.after = time.Hour
+			e.busy.Add(1) // a turn, so that nothing is delivered meanwhile
+			want := make([][]string, test.topics)
+			for round := range test.rounds {
+				for n := range test.topics {
+					e.Publish(numbered(n), numbered(round))
+					want[n] = append(want[n], numbered(round))
+				}
+			}
+			e.endTurn()
+			awaitDelivery(t, e)
+			for n, p := range pipes {
+				if got := p.payloads(t); !slices.Equal(got, want[n%test.topics]) || p.writes != 1 {
+					t.Fatalf("client %d got %q in %d writes", n, got, p.writes)
+				}
+			}
+		})
+	}
+}
+
+// What is held for a client is no reason to find it slow, and no reason to copy
+// without bounds.
+func TestHeldIsNotLate(t *testing.T) {
+	e := newEndpoint(&functions{}, Options{MaxQueuedBytes: 1000, MaxQueuedMessages: 3})
+	p := openPipe(e, &pipe{}, 0)
+	e.Subscribe(p.id, "a")
+	e.Subscribe(p.id, "b")
+	e.busy.Add(1)
+	for n := range 500 {
+		e.Publish("a", numbered(n))
+		e.Publish("b", string(make([]byte, 3000)))
+	}
+	e.endTurn()
+	awaitDelivery(t, e)
+	if got := p.payloads(t); len(got) != 1000 || p.closing.Load() != nil {
+		t.Errorf("got %d messages, closing %v", len(got), p.closing.Load())
 	}
 }

@@ -245,6 +245,7 @@ func TestRegistrationPanics(t *testing.T) {
 		"any origin of a scheme": {with(ws.Options{Origins: []string{"https://*"}}), `"https://*": write`},
 		"a part of a label":      {with(ws.Options{Origins: []string{"https://*example.com"}}), `"https://*example.com": write`},
 		"a star in the middle":   {with(ws.Options{Origins: []string{"https://a.*.com"}}), `"https://a.*.com": write`},
+		"a topic's close code":   {func() { endpoint.CloseTopic("topic", ws.CodeNoStatus, "") }, "Endpoint.CloseTopic: code"},
 		"two stars":              {with(ws.Options{Origins: []string{"https://*.*.com"}}), `"https://*.*.com": write`},
 	}
 	for _, code := range []ws.Code{0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000} {

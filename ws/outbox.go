@@ -18,6 +18,7 @@ type outbox struct {
 	made      loop.Time
 	progress  loop.Time     // when the client last took something
 	late      bool          // a broadcast found more than the options allow
+	held      bool          // until more of the same delivery is there
 	room      chan struct{} // closed when senders that wait may look again
 }
 
@@ -51,6 +52,12 @@ func (s *segment) release() {
 		putBuffer(s.bytes)
 	}
 }
+
+// isHeld reports whether what waits could leave, and waits for more.
+func (o *outbox) isHeld() bool { return o != nil && o.held }
+
+// isFull reports whether it is worth a write of its own.
+func (o *outbox) isFull() bool { return o != nil && o.size >= bufferSize }
 
 // tail returns the segment to which n bytes may be appended.
 func (o *outbox) tail(n int) *segment {

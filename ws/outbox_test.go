@@ -102,6 +102,7 @@ func TestControlFramesOvertake(t *testing.T) {
 			t.Run(fmt.Sprint(test.name, " of which ", taken, " bytes are taken"), func(t *testing.T) {
 				e, p := openTap(Options{MaxQueuedBytes: -1, MaxQueuedMessages: -1, AutoFrameSize: 1000, HeartbeatPeriod: -1})
 				test.send(e, p.id)
+				awaitDelivery(t, e)
 				p.takes(taken)
 				sent := 0
 				for rest := p.written; len(rest) > 0; sent++ { // frames of which the beginning is sent
@@ -165,6 +166,7 @@ func TestOutboxAtRandom(t *testing.T) {
 				want++
 			case 2:
 				e.BroadcastBinary(payload[:size])
+				awaitDelivery(t, e)
 				want++
 			case 3:
 				p.pong(payload[:random.IntN(126)])
@@ -206,6 +208,7 @@ func TestBroadcastsAreShared(t *testing.T) {
 			for range 3000 {
 				send(e, p.id+100)
 			}
+			awaitDelivery(t, e)
 			own := 0
 			for _, s := range p.out.segments {
 				if s.own {

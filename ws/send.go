@@ -205,7 +205,7 @@ func (c *conn) sentData(n int) {
 // c.mu is held.
 func (c *conn) afterAppend() {
 	switch {
-	case !c.gathering || c.out.size >= bufferSize:
+	case !c.gathering || c.out.isFull():
 		c.flushNow()
 	default:
 		c.transport.Soon()
@@ -256,6 +256,7 @@ func (c *conn) flush() {
 	if o == nil || c.gathering {
 		return
 	}
+	o.held = false
 	for waits := o.next(); len(waits) > 0; waits = o.next() {
 		n, err := c.transport.TryWrite(waits)
 		if err != nil {
@@ -358,7 +359,7 @@ const burst = 32
 // options allow, but takes something now and then, is not. c.mu is held.
 func (c *conn) keepsUp() bool {
 	option := c.backlog(1)
-	if option != "" && c.gathering { // what only waits for its turn to end is not late
+	if option != "" && (c.gathering || c.out.isHeld()) { // what only waits for the end of a turn or a run is not late
 		c.flushNow()
 		option = c.backlog(1)
 	}
@@ -393,22 +394,6 @@ func (c *conn) Writable(*loop.Conn) {
 
 // inflates reports whether messages of any size may be sent to c compressed.
 func (c *conn) inflates() bool { return c.deflate.Fits(math.MaxInt) }
-
-// deliver sends c what it has not had of a batch.
-func (c *conn) deliver(b *batch[conn]) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.delivered >= b.last() || c.closing.Load() != nil {
-		return
-	}
-	if !c.keepsUp() {
-		return
-	}
-	c.queue(b)
-	if c.out != nil {
-		c.afterAppend()
-	}
-}
 
 // catchUp queues for c what was published before and has not reached it, so
 // that what is sent next stays behind it. It reports whether c may be sent more.
@@ -466,7 +451,7 @@ func (c *conn) queueRun(b *batch[conn], f *frames, from, to uint64) {
 	bytes, messages := b.run(f, from, to), int(to-from)
 	c.sentData(messages)
 	switch {
-	case !b.sealed, to < b.last() && len(bytes) < bufferSize && c.behind().size < bufferSize:
+	case !b.sealed, c.out.isHeld() && len(bytes) < bufferSize, to < b.last() && len(bytes) < bufferSize && c.behind().size < bufferSize:
 		c.behind().copy(bytes, messages)
 	case c.out == nil && c.streaming() == nil && !c.gathering:
 		c.sendShared(bytes, messages)

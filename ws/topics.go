@@ -48,13 +48,23 @@ func (e *Endpoint) Unsubscribe(id ClientID, name string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.catchUpNow()
-	if c.extra != nil {
+	if c.extra != nil && c.activity != ended {
 		c.extra.topics = e.topics.leave(name, c.inflates(), c.extra.topics)
 	}
 	return nil
 }
 
-// Topics returns the topics that a client is subscribed to, in no order.
+// CloseTopic is Close for all clients that are subscribed to a topic: whoever is
+// "user:42" is signed out everywhere by closing that.
+func (e *Endpoint) CloseTopic(topic string, code Code, reason string) {
+	mustBeSendable("CloseTopic", code)
+	if t := e.topics.find(topic); t != nil {
+		t.spread(func(c *conn) { c.close(code, reason) })
+	}
+}
+
+// Topics returns the topics that a client is subscribed to, in no order; in
+// OnClose, those that it was subscribed to.
 func (e *Endpoint) Topics(id ClientID) []string {
 	c := e.find(id)
 	if c == nil {

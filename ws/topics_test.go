@@ -98,6 +98,7 @@ func TestTopicErrors(t *testing.T) {
 				t.Errorf("%s: %v, not ErrInvalidText", what, got)
 			}
 		}
+		s.CloseTopic("nobody's", ws.CodeNormal, "")
 		if s.Topics(1<<40) != nil {
 			t.Error("a client that is gone has topics")
 		}
@@ -178,6 +179,53 @@ func TestOrderOfOneSender(t *testing.T) {
 				}
 			}
 			p.leave()
+		}
+	})
+}
+
+// Who closes a topic closes all its clients, behind what they were sent, and no
+// others. In OnClose the topics of a client are still known, and left already.
+func TestCloseTopic(t *testing.T) {
+	t.Parallel()
+	engines(t, func(t *testing.T, at setting) {
+		type end struct {
+			topics []string
+			left   int
+			err    error
+		}
+		r, ends := &recorder{}, make(chan end, 2)
+		r.onClose = func(id ws.ClientID, _ ws.Code, _ string) {
+			of := slices.Sorted(slices.Values(r.endpoint.Topics(id)))
+			ends <- end{of, r.endpoint.Count("tab"), r.endpoint.Unsubscribe(id, "tab")}
+		}
+		s := serve(t, at, r, unlimited)
+		a, b, c := s.dial(t), s.dial(t), s.dial(t)
+		for _, p := range []*peer{a, b} {
+			s.Subscribe(p.id(), "user:42")
+		}
+		s.Subscribe(a.id(), "tab")
+		s.Subscribe(c.id(), "tab")
+		s.Publish("user:42", "bye")
+		s.CloseTopic("user:42", ws.CodePolicyViolation, "signed out")
+		for _, p := range []*peer{a, b} {
+			p.expect(frame.Text, "bye")
+			p.expectClose(ws.CodePolicyViolation)
+		}
+		s.Send("still here", c.id())
+		c.expect(frame.Text, "still here")
+		got := map[int]end{}
+		for range 2 {
+			e := <-ends
+			got[len(e.topics)] = e
+		}
+		if of := got[2]; !slices.Equal(of.topics, []string{"tab", "user:42"}) || of.left != 1 {
+			t.Errorf("OnClose of who was in two topics: %+v", of)
+		}
+		if of := got[1]; !slices.Equal(of.topics, []string{"user:42"}) {
+			t.Errorf("OnClose of who was in one topic: %+v", of)
+		}
+		if s.Count("user:42") != 0 || s.Count("tab") != 1 {
+			t.Errorf("%d and %d are left", s.Count("user:42"), s.Count("tab"))
 		}
 	})
 }
