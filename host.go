@@ -3,10 +3,10 @@ package aerys
 import (
 	"cmp"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,6 +36,7 @@ type Host struct {
 	addresses  []listen.Address
 	encryption *listen.Encryption
 	actions    []Action
+	errors     func(*Request, *Response, *Error)
 
 	once  sync.Once
 	alone *site // made by the first ServeHTTP
@@ -141,11 +142,30 @@ func (h *Host) Encrypt(certFile, keyFile string, config ...*tls.Config) *Host {
 	return h
 }
 
-// Use adds actions, which are tried in order until one starts the response;
-// when none does, the answer is 404. See Action for what they may be.
+// Use adds actions, which are tried in order until one answers; when none does,
+// the answer is 404. See Action for what they may be.
 func (h *Host) Use(actions ...Action) *Host {
 	checkActions("Host.Use", actions)
 	h.actions = append(h.actions, actions...)
+	return h
+}
+
+// Errors says how errors look: what is called answers each that the host's actions
+// leave to the server, such as a 404, a panic's 500 and what was given to
+// [Response.Fail]. The status is set already, and the header fields stay that
+// middleware has set, but those that describe a body. If nothing starts the
+// response, and for requests that reach no host, the answer is a page, or plain text
+// or application/problem+json (RFC 9457) for clients that prefer it. It is called
+// once for a response: what goes wrong in it, or after it, gets the page.
+//
+//	host.Errors(func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) {
+//		res.JSON(map[string]any{"status": e.Status, "error": e.Text()})
+//	})
+func (h *Host) Errors(answer func(*Request, *Response, *Error)) *Host {
+	if answer == nil {
+		panic("aerys: Host.Errors(nil): want a func that answers; without Errors the default page is sent")
+	}
+	h.errors = answer
 	return h
 }
 
@@ -166,6 +186,9 @@ func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.alone.serve(w, r, nil)
 }
 
+// optionsFor is listener's, where the Host serves alone.
+func (h *Host) optionsFor(*http.Request) *Options { return h.alone.options }
+
 // site is a Host made ready to serve under one set of options.
 type site struct {
 	host    *Host
@@ -185,7 +208,9 @@ func newSite(h *Host, options *Options) *site {
 	})
 	slices.Sort(methods)
 	methods = slices.Compact(methods)
-	return &site{host: h, options: options, handler: compile(h.actions), methods: methods}
+	own := *options
+	own.host, own.errors = h.String(), h.errors
+	return &site{host: h, options: &own, handler: listOf(h.actions, true), methods: methods}
 }
 
 // readRules reads the site's certificate, if it is to have one.
@@ -199,11 +224,13 @@ func (s *site) readRules() (err error) {
 
 // newErrorSite is a site that gives one answer to all requests.
 func newErrorSite(options *Options, status int, text string) *site {
+	e := &Error{Status: status, Err: errors.New(text), Public: true}
 	return &site{host: new(Host), options: options, handler: HandlerFunc(func(_ *Request, res *Response) {
-		if text != "" {
-			res.SetHeader("Content-Type", "text/plain; charset=utf-8").SetHeader("X-Content-Type-Options", "nosniff")
+		if status < 400 {
+			res.End()
+		} else {
+			res.Fail(e)
 		}
-		res.SetStatus(status).End(text)
 	})}
 }
 
@@ -237,10 +264,14 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body,
 		x.response.out.Connect(r, patience*s.options.ConnectionTimeout)
 	}
 	defer s.end(x, s.traffic.Begin())
-	if s.allows(r) {
-		s.handler.Serve(&x.request, &x.response)
+	if !s.allows(r) {
+		x.response.SetHeader("Allow", strings.Join(s.methods, ", "))
+		x.locals.refusal = &Error{Status: refusal(r)}
+	}
+	if isExtendedConnect(r) && x.locals.refusal != nil { // a 2xx of middleware would open a tunnel
+		x.response.Fail(x.locals.refusal)
 	} else {
-		x.response.SetHeader("Allow", strings.Join(s.methods, ", ")).page(refusal(r))
+		s.handler.Serve(&x.request, &x.response)
 	}
 	x.finish()
 }
@@ -265,18 +296,8 @@ func (s *site) end(x *exchange, began time.Duration) {
 	if cause == http.ErrAbortHandler {
 		panic(cause)
 	}
-	s.failed(x, cause, debug.Stack())
-}
-
-// failed logs a panic and answers it with 500, or aborts the connection when
-// that is too late.
-func (s *site) failed(x *exchange, cause any, stack []byte) {
-	r := x.request.Request
-	s.options.Logger.Error("aerys: panic in an action", "host", s.host.String(), "method", r.Method,
-		"path", r.URL.Path, "client", r.RemoteAddr, "panic", fmt.Sprint(cause), "stack", string(stack))
-	if !x.fail(cause, stack) {
-		panic(http.ErrAbortHandler)
-	}
+	rescueFrom(cause, &x.request, &x.response) // of a filter, at the end
+	x.response.End()
 }
 
 // allows reports whether the request's method is one of the host's.
@@ -425,8 +446,8 @@ func (l *listener) url() string {
 	return l.URL(name, l.sites[0].tls != nil)
 }
 
-// serverOptions returns those that hold for the requests.
-func (l *listener) serverOptions() *Options { return l.service.options }
-
 // ending returns what is closed when the server stops.
 func (l *listener) ending() <-chan struct{} { return l.service.serving.Ending }
+
+// optionsFor returns those of the host that a request is for.
+func (l *listener) optionsFor(r *http.Request) *Options { return l.choose(r).options }

@@ -3,9 +3,13 @@ package aerys
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
+	"runtime/debug"
 	"sync/atomic"
+
+	"aerys/internal/page"
 )
 
 // Action is what Use and the routes take. It is one of
@@ -19,11 +23,18 @@ import (
 // Any other value panics when it is registered. A value that is both a Handler
 // and an http.Handler is used as a Handler.
 //
-// Actions run in the order given until one starts the response
-// ([Response.State] is no longer None); the rest are skipped.
+// Actions run in the order given until one answers; the rest are skipped. To
+// answer is to start the response ([Response.State] is no longer None), or to set
+// a status of 300 or more, or to find that the request's body cannot be read.
+// What answers nothing itself is answered by [Host.Errors], as are a request
+// that none of the host's actions has answered (404), one whose method the host does
+// not allow (405, 501), and a panic (500): all that inside the chain, so that the
+// middleware around sees status and body. Of a method that is not allowed
+// it is the host's middleware alone that is called.
 //
 // An http.Handler knows nothing of falling through: when it returns, it has
-// answered, be it with an empty 200, as in net/http. An [http.ServeMux] thus
+// answered, be it with an empty 200, as in net/http, where the status is still open
+// for the middleware around it. An [http.ServeMux] thus
 // answers 404 itself, and belongs at the end of a list. Likewise, net/http's
 // middleware has answered when it returns without having called the next
 // handler.
@@ -35,13 +46,17 @@ type Action any
 
 // Handler answers a request, or leaves it to the next action by not touching
 // the response. It is called from many goroutines at once. Neither argument may
-// be used after Serve returned.
+// be used after Serve returned. When it panics, that is logged and answered with 500,
+// or the connection is aborted where some of the response is on the wire;
+// [http.ErrAbortHandler] aborts it always.
 type Handler interface {
 	Serve(*Request, *Response)
 }
 
-// Middleware wraps all actions that follow it in its list; next falls through
-// when none of them starts the response, and does nothing when there are none.
+// Middleware wraps all actions that follow it in its list. Among a host's, next
+// has answered when it returns; among those of a route it falls through when none of
+// them answers, and does nothing when there are none. Nothing that panics in
+// next panics out of it, but [http.ErrAbortHandler].
 // It is called once for every list it is part of, when the server starts or
 // with the first request; the Handler it returns must not be nil.
 type Middleware = func(next Handler) Handler
@@ -70,15 +85,141 @@ type HandlerFunc func(*Request, *Response)
 // Serve calls f.
 func (f HandlerFunc) Serve(req *Request, res *Response) { f(req, res) }
 
-// sequence runs its handlers until one starts the response.
-type sequence []Handler
+// list runs actions until one answers.
+type list struct {
+	actions []Handler
+	rest    Handler // a middleware behind them, around what follows it; or nil
+	last    bool    // nothing follows: what is not answered here is answered with 404
+}
 
-func (s sequence) Serve(req *Request, res *Response) {
-	for _, handler := range s {
-		handler.Serve(req, res)
-		if res.State() != None {
-			return
+// Serve implements Handler.
+func (l *list) Serve(req *Request, res *Response) {
+	defer rescue(req, res)
+	before := standingOf(req, res)
+	if req.locals.refusal == nil {
+		for _, action := range l.actions {
+			action.Serve(req, res)
+			if now := standingOf(req, res); now.answers(before) {
+				now.settle(req, res)
+				return
+			}
 		}
+	}
+	if l.rest != nil {
+		l.rest.Serve(req, res)
+	}
+	if now := standingOf(req, res); l.last || now.answers(before) {
+		now.settle(req, res)
+	}
+}
+
+// standing is how things stand between two actions.
+type standing struct {
+	state   State
+	status  int    // that was set, or 0
+	failure *Error // what is wrong with the request, or nil
+}
+
+func standingOf(req *Request, res *Response) standing {
+	state, status := res.given()
+	if state != None {
+		return standing{state: state}
+	}
+	return standing{None, status, req.failure()}
+}
+
+// answers reports whether an action has answered since things stood as before.
+func (s standing) answers(before standing) bool {
+	return s.state != None || s.failure != before.failure || s.status != before.status && s.status >= 300
+}
+
+// settle answers where what an action did says how.
+func (s standing) settle(req *Request, res *Response) {
+	switch {
+	case s.state != None:
+	case s.status >= 400:
+		res.fail(req, &Error{Status: s.status})
+	case s.failure != nil:
+		res.fail(req, s.failure)
+	case s.status != 0:
+		res.start()
+	case req.Context().Err() == context.DeadlineExceeded: // a middleware has set one
+		res.fail(req, &Error{Status: http.StatusGatewayTimeout})
+	default:
+		res.fail(req, &Error{Status: http.StatusNotFound})
+	}
+}
+
+// given returns the state, and the status that was set, or 0.
+func (r *Response) given() (State, int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state, r.status
+}
+
+// resume sets the status to one that given returned, if nothing was started.
+func (r *Response) resume(status int) {
+	if r.enter() {
+		defer r.leave()
+		if r.state == None {
+			r.status = status
+		}
+	}
+}
+
+// serveStandard tells whether a handler of net/http runs, and returns whether one
+// did before.
+func (r *Response) serveStandard(runs bool) (did bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	did, r.standard = r.standard, runs
+	return did
+}
+
+// begun notes that the response is started, and by whom.
+func (r *Response) begun() {
+	if r.state == None {
+		r.state, r.foreign = Started, r.standard
+	}
+}
+
+// start starts the response, and leaves open what it is.
+func (r *Response) start() {
+	if r.enter() {
+		defer r.leave()
+		r.begun()
+	}
+}
+
+// open reports whether the response was started, and nothing is said of it yet.
+func (r *Response) open() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state == Started && !r.explicit && r.status == 0 && r.written == 0 && r.fault == nil && len(r.filters) == 0
+}
+
+// rescue answers what panics with 500, or aborts the connection when that is too
+// late.
+func rescue(req *Request, res *Response) {
+	cause := recover()
+	switch {
+	case cause == nil:
+		return
+	case cause == http.ErrAbortHandler:
+		panic(cause)
+	}
+	rescueFrom(cause, req, res)
+}
+
+func rescueFrom(cause any, req *Request, res *Response) {
+	e := &Error{Status: http.StatusInternalServerError, Err: fmt.Errorf("panic: %v", cause), Stack: page.UserStack(debug.Stack())}
+	if err, ok := cause.(error); ok {
+		e.Err = fmt.Errorf("panic: %w", err)
+	}
+	req.log(slog.LevelError, "aerys: panic in an action", "panic", fmt.Sprint(cause), "stack", string(e.Stack))
+	res.dropHandshake()
+	if res.fail(req, e); res.isCut() {
+		panic(http.ErrAbortHandler)
 	}
 }
 
@@ -131,26 +272,31 @@ func as[F any](action Action) (f F, ok bool) {
 }
 
 // compile turns checked actions into one Handler that runs them in order and
-// falls through when none starts the response.
+// falls through when none answers.
 func compile(actions []Action) Handler {
-	var handlers sequence
+	l := listOf(actions, false)
+	if len(l.actions) == 1 && l.rest == nil {
+		return l.actions[0]
+	}
+	return l
+}
+
+// listOf turns checked actions into a list, and what follows a middleware into
+// another.
+func listOf(actions []Action, last bool) *list {
+	l := &list{last: last}
 	for i, action := range actions {
 		handler, middleware := adapt(action)
-		if middleware != nil {
-			handler = middleware(compile(actions[i+1:]))
+		if middleware == nil {
+			l.actions = append(l.actions, handler)
+			continue
 		}
-		if handler == nil {
+		if l.rest = middleware(listOf(actions[i+1:], last)); l.rest == nil {
 			panic(fmt.Sprintf("aerys: the middleware of type %T returned nil; it has to return a handler", action))
 		}
-		handlers = append(handlers, handler)
-		if middleware != nil {
-			break
-		}
+		break
 	}
-	if len(handlers) == 1 {
-		return handlers[0]
-	}
-	return handlers
+	return l
 }
 
 // standard runs a handler of net/http as an action.
@@ -161,22 +307,20 @@ func (s standard) Serve(req *Request, res *Response) {
 		req.SetPathValue(name, req.params.current()[i])
 	}
 	call := &res.exchange.standard
-	if outer := res.standard; outer {
+	if call.busy {
 		call = new(standardCall)
-	} else {
-		res.standard = true
-		defer func() { res.standard = false }()
 	}
-	call.Response, call.request, call.before = res, req, res.given()
+	call.busy = true
+	defer func() { call.busy = false }()
+	_, before := res.given()
+	call.Response, call.request, call.before = res, req, int32(before)
 	call.passed.Store(0)
+	defer res.serveStandard(res.serveStandard(true))
 	s.handler.ServeHTTP(standardWriter{call}, req.Request)
-	if res.State() != None {
-		return
-	}
 	if passed := call.passed.Load(); passed > 0 {
-		res.resume(passed - 1)
-	} else {
-		res.End()
+		res.resume(int(passed) - 1)
+	} else if res.State() == None {
+		res.start()
 	}
 }
 
@@ -184,6 +328,7 @@ func (s standard) Serve(req *Request, res *Response) {
 type standardCall struct {
 	*Response
 	request *Request
+	busy    bool
 	before  int32        // the status that was set before it
 	passed  atomic.Int32 // 1 + the status when what follows it fell through
 }
@@ -191,8 +336,8 @@ type standardCall struct {
 // pass tells that what follows fell through, if it did. A goroutine that the
 // handler no longer waits for may get here.
 func (c *standardCall) pass(r *Response) {
-	if r.State() == None {
-		c.passed.Store(1 + r.given())
+	if state, status := r.given(); state == None {
+		c.passed.Store(1 + int32(status))
 	}
 }
 
@@ -225,6 +370,7 @@ func (f following) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case call == nil:
 		f.serveAlone(w, r)
 	case direct:
+		defer call.serveStandard(call.serveStandard(false))
 		f.next.Serve(call.request.with(r), call.Response)
 		call.pass(call.Response)
 	default:
@@ -239,13 +385,18 @@ func (f following) serveWrapped(outer *standardCall, w http.ResponseWriter, r *h
 	x := newExchange(w, r, outer.request.options)
 	defer x.close()
 	x.request.inherit(outer.request)
+	if input := x.request.input; input != nil && input != outer.request.input {
+		input.outer = outer.request.input
+	}
 	x.response.status = int(outer.before)
 	f.next.Serve(&x.request, &x.response)
-	if x.response.State() == None && x.response.Err() == nil {
+	switch {
+	case x.response.open(): // for the middleware to decide
+	case x.response.State() == None && x.response.Err() == nil:
 		outer.pass(&x.response)
-		return
+	default:
+		x.finish()
 	}
-	x.finish()
 }
 
 // serveAlone is for a w that hides what it wraps. That of http.TimeoutHandler
@@ -254,14 +405,16 @@ func (f following) serveWrapped(outer *standardCall, w http.ResponseWriter, r *h
 func (f following) serveAlone(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r, optionsOf(r))
 	defer x.close()
-	f.next.Serve(&x.request, &x.response)
-	x.finish()
+	(&list{rest: f.next, last: true}).Serve(&x.request, &x.response)
+	if !x.response.open() {
+		x.finish()
+	}
 }
 
-// optionsOf returns the options of the server that r came to.
+// optionsOf returns the options of the host that r came to.
 func optionsOf(r *http.Request) *Options {
-	if server, ok := handlerOf(r).(interface{ serverOptions() *Options }); ok {
-		return server.serverOptions()
+	if server, ok := handlerOf(r).(interface{ optionsFor(*http.Request) *Options }); ok {
+		return server.optionsFor(r)
 	}
 	return Options{}.withDefaults()
 }

@@ -57,6 +57,9 @@ func TestActions(t *testing.T) {
 			})
 		}
 	}
+	before418 := func(next Handler) Handler {
+		return HandlerFunc(func(req *Request, res *Response) { next.Serve(req, res.SetStatus(418)) })
+	}
 	block := func(Handler) Handler { return HandlerFunc(pass) }
 	blockStandard := func(http.Handler) http.Handler { return http.HandlerFunc(silent) }
 	mux := http.NewServeMux()
@@ -78,10 +81,13 @@ func TestActions(t *testing.T) {
 		{"a router that does not know the path", []Action{Router().Get("/other", answer("a")), answer("b")}, "b"},
 
 		{"the first to start the response is the last", []Action{pass, answer("a"), answer("b")}, "a"},
-		{"a status alone starts nothing", []Action{status(403), answer("a")}, "403"},
+		{"a status alone ends the list from 300 on", []Action{status(300), answer("a")}, "300"},
+		{"with an error, too", []Action{status(403), answer("a")}, "403"},
+		{"below it starts nothing", []Action{status(299), answer("a")}, "299"},
+		{"one from before ends nothing", []Action{before418, pass, answer("a")}, "418"},
 		{"none starts the response", []Action{pass, status(200), pass}, "-"},
 		{"a handler of net/http has answered when it returns", []Action{silent, answer("a")}, ""},
-		{"with the status that was set", []Action{status(418), silent, answer("a")}, "418"},
+		{"with the status that was set", []Action{status(218), silent, answer("a")}, "218"},
 		{"so has ServeMux", []Action{mux, answer("a")}, "404"},
 		{"WriteHeader starts the response", []Action{func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, answer("a")}, "403"},
 
@@ -228,9 +234,9 @@ func TestStandardMiddlewareWrapsTheWriter(t *testing.T) {
 		{"so do handlers of net/http", []Action{wrap, answerStandard("text")}, "TEXT", "text"},
 		{"it may be handed the Response itself", []Action{unwrap, answer("text")}, "text", ""},
 		{"twice", []Action{wrap, wrap, before("1"), answer("text")}, "TEXT", "text"},
-		{"it falls through", []Action{wrap, pass, status(403)}, "-", ""},
-		{"a status from before counts", []Action{status(418), wrap, answerStandard("text")}, "418", "text"},
-		{"one from behind as well", []Action{wrap, status(418), wrap, answer("text")}, "418", "text"},
+		{"it falls through", []Action{wrap, pass, status(203)}, "-", ""},
+		{"a status from before counts", []Action{status(218), wrap, answerStandard("text")}, "218", "text"},
+		{"one from behind as well", []Action{wrap, status(218), wrap, answer("text")}, "218", "text"},
 		{"values and local variables are there", []Action{
 			func(req *Request, _ *Response) { req.SetLocal("1", "one") }, wrap, wrap, locals,
 		}, "PATHONE", "pathone"},

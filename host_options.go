@@ -134,6 +134,10 @@ type Options struct {
 	OutputBufferSize int
 
 	contentType string // of both defaults
+
+	// Of the host that serves by them.
+	host   string
+	errors func(*Request, *Response, *Error)
 }
 
 // check finds values that cannot be meant.

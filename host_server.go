@@ -128,9 +128,9 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 	}
 	sv := &service{options: options, serving: serve.New(limitsOf(options), options.Logger), began: time.Now(), pause: time.Sleep}
 	sv.general = newErrorSite(options, http.StatusOK, "")
-	sv.unknown = newErrorSite(options, http.StatusBadRequest, "No such host.\n")
-	sv.misdirected = newErrorSite(options, http.StatusMisdirectedRequest, "Use another connection for this host.\n")
-	sv.busy = newErrorSite(options, http.StatusServiceUnavailable, "Too many requests at once.\n")
+	sv.unknown = newErrorSite(options, http.StatusBadRequest, "There is no host of that name here.")
+	sv.misdirected = newErrorSite(options, http.StatusMisdirectedRequest, "This host wants a connection of its own.")
+	sv.busy = newErrorSite(options, http.StatusServiceUnavailable, "There are too many requests at once.")
 	for _, h := range hosts {
 		s := newSite(h, options)
 		if err := s.readRules(); err != nil {

@@ -2,11 +2,18 @@ package aerys
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
+	"sync/atomic"
+
+	"aerys/internal/page"
 )
 
 // Request is what a client asked for. It embeds the *http.Request, so Method,
@@ -31,10 +38,158 @@ type Request struct {
 	formErr error
 }
 
-// locals are what SetLocal stored, for all actions.
+// locals are what all actions have in common: what SetLocal stored, and what is
+// wrong with the request.
 type locals struct {
+	refusal *Error                // set before the actions run: it is not for them
+	failure atomic.Pointer[Error] // found by one of them
+
 	mu     sync.Mutex
 	values map[any]any
+}
+
+// Error is why a request is answered by the server itself, through
+// [Host.Errors]. As an error of the application it says how [Response.Fail]
+// is to answer.
+type Error struct {
+	Status int    // of the response, from 400 to 599
+	Err    error  // the cause, or nil
+	Public bool   // Err is for the client's eyes
+	Stack  []byte // of a panic, from the function that panicked on
+}
+
+// Error returns the status, with its name, and the cause.
+func (e *Error) Error() string {
+	text := fmt.Sprint(e.Status, " ", http.StatusText(e.Status))
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Text is what the client may be told: the cause, if that is public, or else a
+// sentence about the status.
+func (e *Error) Text() string {
+	if e.Public && e.Err != nil {
+		return strings.TrimPrefix(e.Err.Error(), "aerys: ")
+	}
+	return page.Sentence(e.Status)
+}
+
+// errorOf returns how an error is answered.
+func errorOf(err error) *Error {
+	var e *Error
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &e) && e.Status >= 400 && e.Status <= 599:
+		return e
+	case errors.Is(err, ErrBodyTooLarge), errors.As(err, &tooLarge):
+		return &Error{Status: http.StatusRequestEntityTooLarge, Err: err, Public: true}
+	case err == nil:
+		err = errors.New("aerys: Response.Fail without an error")
+	}
+	return &Error{Status: http.StatusInternalServerError, Err: err}
+}
+
+// Fail answers with an error, by way of [Host.Errors], in the place of what was
+// written. An [*Error] in err's chain says how; ErrBodyTooLarge and an
+// [http.MaxBytesError] are 413; all else is 500, is logged, and is not shown to the
+// client unless Options.Debug is set. When some of the response was sent already, the
+// connection is aborted after the handler, so that the client does not take it for
+// complete.
+func (r *Response) Fail(err error) *Response {
+	req, e := &r.exchange.request, errorOf(err)
+	if e.Status >= 500 && e.Err != nil && req.Context().Err() == nil {
+		req.log(slog.LevelError, "aerys: request failed", "status", e.Status, "error", err)
+	}
+	r.fail(req, e)
+	return r
+}
+
+// fail is Fail for a request as an action sees it.
+func (r *Response) fail(req *Request, e *Error) {
+	first, ok := r.retract(e.Status)
+	if !ok {
+		return
+	}
+	if answer := req.options.errors; first && answer != nil {
+		answer(req, r, e)
+	}
+	if r.State() == None {
+		r.page(req, e)
+	}
+}
+
+// retract takes back what was not sent, for an error. It reports whether
+// Host.Errors is to be asked, and whether there is something to answer.
+func (r *Response) retract(status int) (first, ok bool) {
+	if !r.enter() {
+		return false, false
+	}
+	defer r.leave()
+	if !r.handshake && r.state >= Streaming {
+		r.cut = r.cut || r.state == Streaming
+		return false, false
+	}
+	first, r.failed = !r.failed, true
+	r.takeBack()
+	r.status = status
+	return first, true
+}
+
+// isCut reports whether the connection is to be aborted.
+func (r *Response) isCut() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cut
+}
+
+// dropHandshake is for a panic in one: there will be no EndHandshake.
+func (r *Response) dropHandshake() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.handshake {
+		r.handshake, r.state = false, Started
+	}
+}
+
+// page writes the default page of an error.
+func (r *Response) page(req *Request, e *Error) {
+	p := page.Error{Status: r.Status(), Text: e.Text()}
+	if r.options().Debug {
+		p.Request, p.Stack = req.Request, string(e.Stack)
+		if e.Err != nil {
+			p.Text = e.Err.Error()
+		}
+	}
+	kind, text := p.Render(req.Header["Accept"])
+	r.AddHeader("Vary", "Accept").SetHeader("Content-Type", kind).SetHeader("X-Content-Type-Options", "nosniff").WriteString(text)
+}
+
+// failed notes what is wrong with the request: the answer, if there is no other.
+func (r *Request) failed(e *Error) *Error {
+	r.locals.failure.CompareAndSwap(nil, e)
+	return e
+}
+
+// failure returns what is known to be wrong with the request, or nil.
+func (r *Request) failure() *Error {
+	if r.locals.refusal != nil {
+		return r.locals.refusal
+	}
+	if e := r.locals.failure.Load(); e != nil || r.input == nil {
+		return e
+	}
+	return r.input.failure.Load()
+}
+
+// log writes a line about the request.
+func (r *Request) log(level slog.Level, message string, pairs ...any) {
+	pairs = append(pairs, "host", r.options.host, "method", r.Method, "path", r.URL.Path, "client", r.RemoteAddr)
+	r.options.Logger.Log(r.Context(), level, message, pairs...)
 }
 
 // exchange is a Request and its Response. It is made for one request and never
@@ -59,6 +214,30 @@ func newExchange(w http.ResponseWriter, r *http.Request, options *Options) *exch
 	x.response.exchange = x
 	x.response.out.Open(w, ErrEnded)
 	return x
+}
+
+// finish completes what the actions left.
+func (x *exchange) finish() {
+	r := &x.response
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cut {
+		panic(http.ErrAbortHandler)
+	}
+	r.end("")
+	if r.streamed || r.trailers {
+		r.out.SendTrailers()
+	}
+}
+
+// close makes the response one that is over, and whose writer is another's.
+func (x *exchange) close() {
+	r := &x.response
+	r.mu.Lock()
+	r.over, r.state = true, Ended
+	r.body, r.filters, r.stages, r.sink = nil, nil, nil, nil
+	r.mu.Unlock()
+	r.out.Shut()
 }
 
 // with returns the request as it is for those that follow a middleware of

@@ -1,15 +1,22 @@
 package aerys
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"math"
 	"net/http"
+	"os"
+	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 
+	"aerys/internal/field"
 	"aerys/internal/form"
 )
 
@@ -54,7 +61,8 @@ type limitedBody struct {
 	size    int64 // as declared, or -1
 	limit   atomic.Int64
 	read    atomic.Int64
-	failure atomic.Pointer[LimitError] // set once the body was refused
+	failure atomic.Pointer[Error] // set once the body was refused, or broke
+	outer   *limitedBody          // what it is made of, by a middleware
 }
 
 // limit puts a limit on the body of r, unless it has one.
@@ -73,12 +81,15 @@ func (b *limitedBody) raise(max int64) {
 		max = math.MaxInt64
 	}
 	b.limit.Store(max)
+	if b.outer != nil {
+		b.outer.raise(max)
+	}
 }
 
 // Read implements io.Reader.
 func (b *limitedBody) Read(p []byte) (int, error) {
-	if failure := b.failure.Load(); failure != nil {
-		return 0, failure
+	if b.refused() {
+		return 0, b.failure.Load().Err
 	}
 	limit := b.limit.Load()
 	left := limit - b.read.Load()
@@ -93,20 +104,107 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	if int64(n) > left {
 		return int(left), b.refuse("MaxBodySize", limit)
 	}
+	if err != nil && err != io.EOF {
+		b.failed(err)
+	}
 	return n, err
+}
+
+// failed notes that the body cannot be read to its end.
+func (b *limitedBody) failed(err error) {
+	e := errorOf(err)
+	switch {
+	case e.Status == http.StatusRequestEntityTooLarge:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		e = &Error{Status: http.StatusRequestTimeout, Err: err}
+	default:
+		e = &Error{Status: http.StatusBadRequest, Err: err}
+	}
+	b.failure.CompareAndSwap(nil, e)
 }
 
 // refuse makes 413 the answer, and it the last one on the connection.
 func (b *limitedBody) refuse(option string, limit int64) error {
 	failure := &LimitError{Option: option, Limit: limit}
 	if b != nil { // a handler may parse what it has put in the place of no body
-		b.failure.CompareAndSwap(nil, failure)
+		b.failed(failure)
 	}
 	return failure
 }
 
 // refused reports whether the body was over a limit.
-func (b *limitedBody) refused() bool { return b != nil && b.failure.Load() != nil }
+func (b *limitedBody) refused() bool {
+	if b == nil {
+		return false
+	}
+	e := b.failure.Load()
+	return e != nil && e.Status == http.StatusRequestEntityTooLarge
+}
+
+// JSON reads the body, one JSON value, into v, as [json.Unmarshal] does. Its size
+// is limited as by [Request.Body]. The error is an [*Error] whose text is for the
+// client and says where: with 415 for a Content-Type that is neither
+// application/json nor one that ends in +json, or for a Content-Encoding; 413
+// beyond the limit; and 400 for what is no JSON, does not fit v, or has something
+// behind the value. It is the answer, through [Host.Errors], unless the action
+// gives another one:
+//
+//	var order Order
+//	if req.JSON(&order) != nil {
+//		return
+//	}
+//
+// A v that is no pointer panics.
+func (r *Request) JSON(v any, max ...int64) error {
+	if kind := reflect.ValueOf(v); kind.Kind() != reflect.Pointer || kind.IsNil() {
+		panic(fmt.Sprintf("aerys: Request.JSON(%T): want a pointer to what the value is to be stored in", v))
+	}
+	if e := r.readJSON(v, max); e != nil {
+		return r.failed(e)
+	}
+	return nil
+}
+
+func (r *Request) readJSON(v any, max []int64) *Error {
+	media := field.MediaType(r.Header.Get("Content-Type"))
+	if media != "application/json" && !strings.HasSuffix(media, "+json") {
+		return &Error{http.StatusUnsupportedMediaType, fmt.Errorf("want Content-Type: application/json, not %q", media), true, nil}
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return &Error{http.StatusUnsupportedMediaType, fmt.Errorf("want a body without Content-Encoding, not %q", coding), true, nil}
+	}
+	text, err := io.ReadAll(r.Body(max...))
+	if err != nil {
+		if e := errorOf(err); e.Status != http.StatusInternalServerError {
+			return e
+		}
+		return &Error{Status: http.StatusBadRequest, Err: err}
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return &Error{http.StatusBadRequest, whereInJSON(text, err), true, nil}
+	}
+	return nil
+}
+
+// whereInJSON says what is wrong with a text, and where, without names of Go.
+func whereInJSON(text []byte, err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	what, at := "", int64(0)
+	switch {
+	case len(bytes.TrimSpace(text)) == 0:
+		return errors.New("the body is empty: want JSON")
+	case errors.As(err, &syntax):
+		what, at = syntax.Error(), syntax.Offset
+	case errors.As(err, &kind):
+		what, at = cmp.Or(kind.Field, "the value")+" cannot be a "+kind.Value, kind.Offset
+	default:
+		return err
+	}
+	before := text[:min(max(at-1, 0), int64(len(text)))]
+	line := bytes.Count(before, []byte("\n")) + 1
+	return fmt.Errorf("%s, at line %d, column %d", what, line, len(before)-bytes.LastIndexByte(before, '\n'))
+}
 
 // ErrNotForm is what ParseBody and Fields fail with when the Content-Type is
 // neither application/x-www-form-urlencoded nor multipart/form-data.

@@ -476,6 +476,7 @@ func TestLimitedOnce(t *testing.T) {
 	if body, err := io.ReadAll(inner.request.Body(5)); string(body) != "12345" || err != nil {
 		t.Error(body, err)
 	}
+	(&list{last: true}).Serve(&inner.request, &inner.response)
 	inner.finish()
 	outer.finish()
 	if writer.Code != 404 || strings.Count(writer.Body.String(), "<h1>") != 1 {

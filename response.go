@@ -37,7 +37,12 @@ var ErrEnded = errors.New("aerys: the response has ended: write before End and b
 //
 // Nothing reaches the wire until End, Flush, or more than
 // Options.OutputBufferSize bytes were written: until then status and header
-// may change. What the actions left open is ended after the last of them.
+// may change, and Reset takes all back. What the actions left open is ended after
+// the last of them.
+//
+// A body without a Content-Type is Options.DefaultContentType, and is sent with
+// X-Content-Type-Options: nosniff; that of a handler of net/http is what
+// [http.DetectContentType] says, as net/http documents.
 //
 // Methods that return no error record the first one; [Response.Err] tells it.
 // [http.NewResponseController] works on a Response.
@@ -54,18 +59,22 @@ type Response struct {
 	mu        sync.Mutex
 	over      bool // the handler has returned
 	standard  bool // a handler of net/http runs
-	state     State
-	status    int // 0 until it is set
+	foreign   bool // and has started the response
+	failed    bool // Host.Errors was asked
+	cut       bool // the connection is to be aborted
 	handshake bool
-	explicit  bool   // WriteHeader was called
-	streamed  bool   // the header was sent before the body was complete
-	trailers  bool   // the header that was checked announces trailers
+	explicit  bool  // WriteHeader was called
+	streamed  bool  // the header was sent before the body was complete
+	trailers  bool  // the header that was checked announces trailers
+	used      uint8 // how many of first are
+	state     State
+	status    int    // 0 until it is set
+	written   int64  // bytes of the body
 	body      []byte // held back
 	filters   []func(io.Writer) io.WriteCloser
 	stages    []io.WriteCloser // the running filters, in order
 	sink      io.Writer        // takes the body once the header was sent
-	first     [2]string        // values of the header
-	used      uint8            // how many of them
+	first     [3]string        // values of the header
 	fault     error            // why this cannot be sent, but has to be a 500
 	err       error            // what Err returns
 }
@@ -98,26 +107,54 @@ func (r *Response) State() State {
 	return r.state
 }
 
-// Status returns the status as it stands: 200 unless another was set. It is
-// final once the response has ended.
+// Status returns the status as it stands: 200 unless another was set, 500 where
+// the header cannot be sent. For a middleware it is final when the next handler has
+// returned, unless it changes it itself.
 func (r *Response) Status() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	switch {
+	case r.fault != nil && r.state < Streaming:
+		return http.StatusInternalServerError
+	case r.status == 0 && r.exchange.request.input.refused():
+		return http.StatusRequestEntityTooLarge
+	}
 	return cmp.Or(r.status, http.StatusOK)
 }
 
-// given returns the status that was set, or 0.
-func (r *Response) given() int32 {
+// Written returns how many bytes of the body were written so far, before
+// compression, and also where HEAD or the status keeps them from being sent.
+func (r *Response) Written() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return int32(r.status)
+	return r.written
 }
 
-// resume sets the status to one that given returned.
-func (r *Response) resume(status int32) {
+// Reset takes back what was written and the status, as long as nothing of the
+// response was sent, and with them the header fields that describe a body, such as
+// Content-Type and ETag. Others stay, such as cookies and what CORS wants; so do
+// filters. State is None again; once something was sent it stays what it is.
+func (r *Response) Reset() *Response {
 	if r.enter() {
 		defer r.leave()
-		r.status = int(status)
+		if r.state < Streaming || r.handshake {
+			r.takeBack()
+			r.failed = false
+		}
+	}
+	return r
+}
+
+func (r *Response) takeBack() {
+	dropRepresentation(r.out.Fields)
+	r.out.Hold(nil)
+	if r.sink != nil { // a filter has failed
+		r.filters = nil
+	}
+	r.body, r.stages, r.sink, r.fault = nil, nil, nil, nil
+	r.state, r.status, r.explicit, r.written = None, 0, false, 0
+	if r.handshake {
+		r.status = http.StatusSwitchingProtocols
 	}
 }
 
@@ -146,7 +183,9 @@ func (r *Response) refuse(err error) error {
 	return r.note(err)
 }
 
-// SetStatus sets the status, without starting the response. Any but 100–599
+// SetStatus sets the status, without starting the response. One of 300 or more
+// ends the list of actions all the same: alone it is sent without a body below 400,
+// and from there on answered by [Host.Errors]. Any but 100–599
 // panics, and during a WebSocket handshake any but 101 and 300–599. Once the
 // header was sent it is too late: that is logged, and the status stays.
 //
@@ -180,9 +219,7 @@ func (r *Response) superfluous(status int) {
 
 // log writes a line about this response.
 func (r *Response) log(level slog.Level, message string, pairs ...any) {
-	request := r.exchange.request.Request
-	pairs = append(pairs, "method", request.Method, "path", request.URL.Path)
-	r.outside(func() { r.options().Logger.Log(request.Context(), level, message, pairs...) })
+	r.outside(func() { r.exchange.request.log(level, message, pairs...) })
 }
 
 // WriteHeader sets the status and starts the response, for the sake of
@@ -205,7 +242,8 @@ func (r *Response) WriteHeader(status int) {
 		r.superfluous(status)
 	default:
 		r.setStatus(status)
-		r.explicit, r.state = true, max(r.state, Started)
+		r.begun()
+		r.explicit = true
 	}
 }
 
@@ -339,8 +377,12 @@ func (r *Response) checkHeader() error {
 func (r *Response) addContentType(header http.Header) {
 	set, ok := header["Content-Type"]
 	switch {
+	case !ok && r.foreign:
 	case !ok:
 		header["Content-Type"] = r.values(r.options().contentType)
+		if header["X-Content-Type-Options"] == nil {
+			header["X-Content-Type-Options"] = r.values("nosniff")
+		}
 	case len(set) == 1:
 		if typed := field.WithCharset(set[0], r.options().DefaultTextCharset); typed != set[0] {
 			header["Content-Type"] = r.values(typed)

@@ -108,7 +108,9 @@ func statusAndBody(t *testing.T, text string) (status int, body string) {
 
 const (
 	status200 = "HTTP/1.1 200 OK\r\n"
-	typeHTML  = "Content-Type: text/html; charset=utf-8\r\n"
+	plainHTML = "Content-Type: text/html; charset=utf-8\r\n"
+	noSniff   = "X-Content-Type-Options: nosniff\r\n"
+	typeHTML  = plainHTML + noSniff
 )
 
 // TestResponseOnTheWire has what each sequence of calls sends, byte for byte.
@@ -125,7 +127,7 @@ func TestResponseOnTheWire(t *testing.T) {
 		{"End with many parts", func(_ *Request, r *Response) { r.End("a", "b", "c") }, status200 + typeHTML + "Content-Length: 3\r\n\r\nabc", ""},
 		{"Write left open", func(_ *Request, r *Response) { r.Write([]byte("hello")) }, status200 + typeHTML + "Content-Length: 5\r\n\r\nhello", ""},
 		{"WriteString, then End", func(_ *Request, r *Response) { r.WriteString("hel"); r.End("lo") }, status200 + typeHTML + "Content-Length: 5\r\n\r\nhello", ""},
-		{"a status alone", func(_ *Request, r *Response) { r.SetStatus(403) }, "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 403 Forbidden\r\n\r\n"},
+		{"a status alone", func(_ *Request, r *Response) { r.SetStatus(403) }, "", "HTTP/1.1 403 Forbidden\r\n" + plainHTML + "Vary: Accept\r\n" + noSniff + "Content-Length: 471\r\n\r\n"},
 		{"a status and a header", func(_ *Request, r *Response) { r.SetHeader("Location", "/a").SetStatus(302) },
 			"HTTP/1.1 302 Found\r\nLocation: /a\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 302 Found\r\nLocation: /a\r\n\r\n"},
 		{"a status after the body", func(_ *Request, r *Response) { r.WriteString("no"); r.SetStatus(403) }, "HTTP/1.1 403 Forbidden\r\n" + typeHTML + "Content-Length: 2\r\n\r\nno", ""},
@@ -152,7 +154,7 @@ func TestResponseOnTheWire(t *testing.T) {
 			r.SetHeader("Trailer", "x-a, X-B")
 			r.WriteString("body")
 			r.SetHeader("X-A", "1").SetHeader("X-C", "2").End()
-		}, status200 + typeHTML + "Trailer: x-a, X-B\r\nX-C: 2\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX-A: 1\r\n\r\n", status200 + typeHTML + "Trailer: x-a, X-B\r\nX-C: 2\r\n\r\n"},
+		}, status200 + plainHTML + "Trailer: x-a, X-B\r\nX-C: 2\r\n" + noSniff + "Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nX-A: 1\r\n\r\n", status200 + plainHTML + "Trailer: x-a, X-B\r\nX-C: 2\r\n" + noSniff + "\r\n"},
 		{"trailer while streaming", func(_ *Request, r *Response) {
 			r.End(long)
 			r.SetHeader(http.TrailerPrefix+"X", "1")
@@ -164,8 +166,8 @@ func TestResponseOnTheWire(t *testing.T) {
 			if r.State() == None {
 				r.End("x")
 			}
-		}, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + status200 + typeHTML + "Link: </a.css>\r\nContent-Length: 1\r\n\r\nx",
-			"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + status200 + typeHTML + "Link: </a.css>\r\nContent-Length: 1\r\n\r\n"},
+		}, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + status200 + plainHTML + "Link: </a.css>\r\n" + noSniff + "Content-Length: 1\r\n\r\nx",
+			"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n" + status200 + plainHTML + "Link: </a.css>\r\n" + noSniff + "Content-Length: 1\r\n\r\n"},
 		{"WriteHeader: the first decides", func(_ *Request, r *Response) { r.WriteHeader(201); r.WriteHeader(500) }, "HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 201 Created\r\n\r\n"},
 		{"WriteHeader with a code of one's own", func(_ *Request, r *Response) { r.WriteHeader(799) }, "HTTP/1.1 799 status code 799\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 799 status code 799\r\n\r\n"},
 		{"http.Error", func(_ *Request, r *Response) { http.Error(r, "no", 400) },

@@ -3,6 +3,7 @@ package aerys
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,6 @@ import (
 	"aerys/internal/field"
 	"aerys/internal/loop"
 	"aerys/internal/outlet"
-	"aerys/internal/page"
 )
 
 // computed is up to where net/http finds the Content-Length of a complete
@@ -50,7 +50,9 @@ func write[T string | []byte](r *Response, p T, on func(io.Writer) (int, error))
 	case held:
 		return len(p), nil
 	}
-	return r.pass(on)
+	n, err := r.pass(on)
+	r.written += int64(n)
+	return n, err
 }
 
 // hold keeps p back, or starts to stream when there is too much of it.
@@ -60,9 +62,36 @@ func hold[T string | []byte](r *Response, p T) (held bool, err error) {
 	}
 	if r.handshake || len(r.body)+len(p) <= r.options().OutputBufferSize {
 		r.body = append(r.body, p...)
+		r.written += int64(len(p))
 		return true, nil
 	}
+	sniff(r, p)
 	return false, r.stream()
+}
+
+// sniffed is how much of a body http.DetectContentType looks at.
+const sniffed = 512
+
+// sniffs reports whether a Content-Type is to be found in the body, as net/http's
+// handlers expect.
+func (r *Response) sniffs() bool {
+	if !r.foreign {
+		return false
+	}
+	_, typed := r.out.Fields["Content-Type"]
+	return !typed && r.out.Fields.Get("Content-Encoding") == ""
+}
+
+// sniff finds the Content-Type of a body that begins with what is held back, and
+// p.
+func sniff[T string | []byte](r *Response, p T) {
+	if !r.sniffs() {
+		return
+	}
+	head := r.body[:min(len(r.body), sniffed):min(len(r.body), sniffed)]
+	if head = append(head, p[:min(len(p), sniffed-len(head))]...); len(head) > 0 {
+		r.out.Fields["Content-Type"] = r.values(http.DetectContentType(head))
+	}
 }
 
 // pass writes to the sink.
@@ -78,14 +107,14 @@ func (r *Response) admit(n int) error {
 	case r.state == Ended:
 		return r.note(ErrEnded)
 	case r.state < Streaming && r.fault != nil:
-		r.state = Started
+		r.begun()
 		return r.fault
 	case n > 0 && r.handshake && r.status == http.StatusSwitchingProtocols:
 		return r.refuse(ErrHandshakeBody)
 	case n > 0 && !bodyAllowed(r.status):
 		return r.note(http.ErrBodyNotAllowed)
 	}
-	r.state = max(r.state, Started)
+	r.begun()
 	return nil
 }
 
@@ -175,8 +204,12 @@ func (r *Response) prepare(size int) error {
 		err = r.checkHeader()
 	}
 	if err != nil {
-		r.log(slog.LevelError, "aerys: response refused", "error", err)
-		r.sendPage(http.StatusInternalServerError, err.Error())
+		r.outside(func() {
+			q := &r.exchange.request
+			q.log(slog.LevelError, "aerys: response refused", "error", err)
+			r.fail(q, &Error{Status: http.StatusInternalServerError, Err: err})
+			r.End()
+		})
 		return err
 	}
 	if r.status == 0 {
@@ -206,6 +239,7 @@ func (r *Response) prepare(size int) error {
 
 // stream sends the header and what was held back.
 func (r *Response) stream() error {
+	sniff(r, "")
 	if err := r.prepare(-1); err != nil {
 		return err
 	}
@@ -271,6 +305,7 @@ func (r *Response) end(tail string) {
 	case r.state == Streaming:
 		if tail != "" && r.admit(len(tail)) == nil {
 			r.put(tail)
+			r.written += int64(len(tail))
 		}
 		r.close()
 	default:
@@ -281,6 +316,9 @@ func (r *Response) end(tail string) {
 // complete sends a response of which nothing was sent: what was held back, and
 // tail.
 func (r *Response) complete(tail string) {
+	r.begun()
+	r.written += int64(len(tail))
+	sniff(r, tail)
 	size := len(r.body) + len(tail)
 	if size > 0 && !bodyAllowed(r.status) {
 		r.note(http.ErrBodyNotAllowed)
@@ -374,9 +412,11 @@ func (r *Response) ReadFrom(source io.Reader) (n int64, err error) {
 	}
 	rest, err := r.out.SendFile(&part)
 	loop.Advance(source, rest)
-	if err != nil && r.enter() {
+	if r.enter() {
 		defer r.leave()
-		r.note(err)
+		if r.written += rest; err != nil {
+			r.note(err)
+		}
 	}
 	return n + rest, err
 }
@@ -391,7 +431,7 @@ func (r *Response) readsAhead() (excess int64, err error) {
 	if err := r.admit(0); err != nil || r.state != Started || r.handshake || !bodyAllowed(r.status) {
 		return 0, err
 	}
-	if r.out.Fields["Content-Length"] == nil {
+	if r.out.Fields["Content-Length"] == nil || r.sniffs() {
 		return int64(r.options().OutputBufferSize - len(r.body) + 1), nil
 	}
 	return 0, r.stream()
@@ -406,72 +446,21 @@ func (r *Response) sendsFiles() bool {
 	return r.state == Streaming && r.sink == io.Writer(&r.out) && bodyAllowed(r.status)
 }
 
-// finish completes what the actions left: a started response is ended, a status
-// that was set is sent with an empty body, a body that was too large is
-// answered with 413, and all else with 404.
-func (x *exchange) finish() {
-	r := &x.response
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.state == Ended:
-	case r.state != None || r.status != 0 || r.fault != nil:
-		r.end("")
-	case x.request.input.refused():
-		r.sendPage(http.StatusRequestEntityTooLarge, "")
-	default:
-		r.sendPage(http.StatusNotFound, "")
+// JSON answers with v as JSON, with Content-Type: application/json unless another
+// is set, and ends the response. What cannot be encoded is a 500, by way of Fail.
+func (r *Response) JSON(v any) *Response {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return r.Fail(fmt.Errorf("aerys: Response.JSON(%T): %w", v, err))
 	}
-	if r.streamed || r.trailers {
-		r.out.SendTrailers()
-	}
-}
-
-// close makes the response one that is over, and whose writer is another's.
-func (x *exchange) close() {
-	r := &x.response
-	r.mu.Lock()
-	r.over, r.state = true, Ended
-	r.body, r.filters, r.stages, r.sink = nil, nil, nil, nil
-	r.mu.Unlock()
-	r.out.Shut()
-}
-
-// fail answers 500 for a panic, which it shows in debug mode. It reports false
-// when some of the response is on the wire: the connection is then to be
-// aborted, so that the client does not take it for complete.
-func (x *exchange) fail(cause any, stack []byte) bool {
-	r := &x.response
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.handshake {
-		r.handshake, r.state = false, Started
-	}
-	if r.state == Started || r.state == None {
-		r.sendPage(http.StatusInternalServerError, fmt.Sprintf("%v\n\n%s", cause, stack))
-	}
-	return r.state == Ended
-}
-
-// page sends a page about status in the place of whatever was held back.
-func (r *Response) page(status int) {
 	if r.enter() {
 		defer r.leave()
-		r.sendPage(status, "")
+		if r.out.Fields["Content-Type"] == nil {
+			r.out.Fields["Content-Type"] = r.values("application/json")
+		}
+		r.end(string(append(text, '\n')))
 	}
-}
-
-// sendPage is page with detail in debug mode.
-func (r *Response) sendPage(status int, detail string) {
-	if !r.options().Debug {
-		detail = ""
-	}
-	dropRepresentation(r.out.Fields)
-	r.out.Hold(nil)
-	r.body, r.filters, r.stages, r.fault = nil, nil, nil, nil
-	r.status = status
-	r.out.Fields["Content-Type"] = r.values(page.Type)
-	r.complete(page.Error(status, detail))
+	return r
 }
 
 // dropRepresentation deletes the fields that describe a body other than the one

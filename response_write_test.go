@@ -552,7 +552,7 @@ func TestUseAfterEnd(t *testing.T) {
 			t.Error(name, err)
 		}
 	}
-	if got := fmt.Sprint(writer.Code, writer.Body, writer.Header()); got != "201 FIRST map[Content-Type:[text/html; charset=utf-8]]" {
+	if got := fmt.Sprint(writer.Code, writer.Body, writer.Header()); got != "201 FIRST map[Content-Type:[text/html; charset=utf-8] X-Content-Type-Options:[nosniff]]" {
 		t.Error("written was", got)
 	}
 }
@@ -584,8 +584,8 @@ func TestOverHTTP2(t *testing.T) {
 	}{
 		{"/complete", "", 200, 5000, ""},
 		{"/streamed", "", 200, -1, "1"},
-		{"/body", "123456", 413, 270, ""},
-		{"/body", "12345", 404, 240, ""},
+		{"/body", "123456", 413, 549, ""},
+		{"/body", "12345", 404, 483, ""},
 	} {
 		response, err := secure.Client().Post(secure.URL+test.path, "", strings.NewReader(test.body))
 		if err != nil {

@@ -58,3 +58,33 @@ func WithCharset(contentType, charset string) string {
 	}
 	return contentType + "; charset=" + charset
 }
+
+// MediaWeight returns what the lists of Accept say about a media type without
+// parameters, in thousandths (RFC 9110 §12.5.1), where they name it: "*/*" says
+// nothing of what is preferred.
+func MediaWeight(accept []string, media string) int {
+	kind, _, _ := strings.Cut(media, "/")
+	weight, named := 0, false
+	for element := range Elements(accept) {
+		name, parameters, _ := strings.Cut(element, ";")
+		switch name = TrimSpace(name); {
+		case equal(name, media):
+			weight, named = mediaQuality(parameters), true
+		case !named && equal(name, kind+"/*"):
+			weight = mediaQuality(parameters)
+		}
+	}
+	return weight
+}
+
+// mediaQuality is the weight behind parameters of a media range.
+func mediaQuality(parameters string) int {
+	for parameters != "" {
+		var parameter string
+		parameter, parameters, _ = strings.Cut(parameters, ";")
+		if name, _, _ := strings.Cut(parameter, "="); equal(TrimSpace(name), "q") {
+			return quality(parameter)
+		}
+	}
+	return 1000
+}

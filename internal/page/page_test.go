@@ -29,7 +29,7 @@ func TestPagesShowText(t *testing.T) {
 		listing := &Listing{Way: []string{"x", hostile}, More: 1,
 			Entries: []Entry{{Name: hostile, Modified: time.Unix(1, 0)}, {Name: hostile, Directory: true}}}
 		tag := regexp.MustCompile(`<(?:a href="\./([A-Za-z0-9_.~%!$&;:@+=/#-]*)"( class="directory")?|/?[a-z0-9]+( scope="col")?|html lang="en"|!DOCTYPE html|meta name="?[a-z-]+"? content=[^>]*|meta charset="utf-8")>`)
-		for where, page := range map[string]string{"a listing": string(listing.HTML()), "an error": Error(500, hostile)} {
+		for where, page := range map[string]string{"a listing": string(listing.HTML()), "an error": (&Error{Status: 500, Text: hostile, Stack: hostile}).html()} {
 			_, body, _ := strings.Cut(page, "</style>")
 			text := tag.ReplaceAllString(body, "")
 			if strings.ContainsAny(text, "<>\"'") || !strings.Contains(html.UnescapeString(text), hostile) {
@@ -55,14 +55,5 @@ func TestListingIsBounded(t *testing.T) {
 	page := string(listing.HTML())
 	if rows := strings.Count(page, "<tr><td>"); len(page) > maxListing+5000 || !strings.Contains(page, fmt.Sprint(10_005-rows, " more")) {
 		t.Errorf("%d bytes, %d rows: %s", len(page), rows, page[len(page)-100:])
-	}
-}
-
-func TestError(t *testing.T) {
-	if page := Error(404, ""); !strings.Contains(page, "<h1>404 Not Found</h1>") || strings.Contains(page, "<pre>") {
-		t.Error(page)
-	}
-	if page := Error(500, "why"); !strings.Contains(page, "<pre>why</pre>") {
-		t.Error(page)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,7 +100,11 @@ func (s *Server) Listener(a listen.Address, handler http.Handler, encrypted bool
 // refusalPage is what a request gets that no handler has seen: the page that
 // hosts send, and why.
 func refusalPage(e *http1.Error) (contentType, body string) {
-	return page.Type, page.Error(e.Status, e.Reason)
+	text := page.Sentence(e.Status)
+	if e.Reason != "" {
+		text = strings.TrimSuffix(text, ".") + ": " + e.Reason + "."
+	}
+	return (&page.Error{Status: e.Status, Text: text}).Render(nil)
 }
 
 // accept begins to accept connections.

@@ -30,7 +30,7 @@ var imports = map[string][]string{
 	"internal/compress":      {"aerys/internal/field"},
 	"internal/listen":        nil,
 	"internal/form":          nil,
-	"internal/page":          nil,
+	"internal/page":          {"aerys/internal/field"},
 	"internal/field":         nil,
 	"internal/pattern":       nil,
 	"internal/http1":         {"aerys/internal/loop"},
