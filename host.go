@@ -15,6 +15,7 @@ import (
 
 	"aerys/internal/listen"
 	"aerys/internal/outlet"
+	"aerys/internal/pattern"
 	"aerys/internal/serve"
 )
 
@@ -258,6 +259,9 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body,
 	if !s.options.KeepMethodCase {
 		r.Method = normalMethod(r.Method)
 	}
+	if r.URL.Path == "" && r.Method != http.MethodConnect {
+		r.URL = pattern.Root(r.URL)
+	}
 	x := newExchange(w, r, s.options)
 	x.response.out.Body = body
 	if sv != nil {
@@ -390,7 +394,7 @@ func (l *listener) site(name string) *site {
 func (l *listener) choose(r *http.Request) *site {
 	s := l.site(r.Host)
 	switch {
-	case r.Method == "OPTIONS" && r.RequestURI == "*":
+	case r.Method == "OPTIONS" && (r.RequestURI == "*" || r.URL.Path == ""): // as a last proxy would have sent it (RFC 9112 §3.2.4)
 		return l.service.general
 	case s == nil:
 		return l.service.unknown

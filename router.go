@@ -1,9 +1,11 @@
 package aerys
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,8 +24,9 @@ import (
 // At each point of the path a literal is tried before a variable, a variable
 // with a longer literal behind it in its segment before one with a shorter, one
 // with a regexp before one without, and the earlier registered before the
-// later. A choice that leads to no route for the method is taken back. Two
-// routes that no request can tell apart panic.
+// later; then one that takes the rest of the path, and a mount last. A choice that
+// leads to no route for the method is taken back. Two routes that no request can
+// tell apart panic.
 //
 // A path that has routes, but none for the method, is answered here: HEAD by
 // the route for GET, OPTIONS with 204, and any other method with 405, both with
@@ -44,9 +47,15 @@ type route struct {
 	method, pattern string
 	actions         []Action
 	handler         Handler // compiled from actions
+	mount           *mount  // for every method, which is then ""; or nil
 }
 
-func (r *route) String() string { return r.method + " " + r.pattern }
+func (r *route) String() string {
+	if r.mount != nil {
+		return "Mount " + r.pattern
+	}
+	return r.method + " " + r.pattern
+}
 
 // Router returns a new router.
 func Router() *Routes { return new(Routes) }
@@ -91,35 +100,72 @@ func (r *Routes) Options(pattern string, actions ...Action) *Routes {
 //	/users/{id}                  {id} is one segment of the path, not empty
 //	/file-{name}.html            or a part of one
 //	/users/{id:\d+}              or what the regexp (regexp/syntax) matches of one
+//	/files/{path:.+}             at the end: the rest of the path, slashes included
 //	/log[/{year}[/{month}]]      what is in brackets may be missing
 //	/about/?                     /about; and /about/ is redirected there, with 302
 //
 // A missing leading slash is added, and "/?" is "/". Percent-encoding stands
-// for the byte itself: %7B for a brace, %2F for a slash within a segment. A
-// slash that a request has as %2F is such a byte of its segment, too: a variable
-// and its regexp see it decoded ([^/]+ is what a variable without a regexp is).
-// [Request.PathValue] has the values. When no action starts the response, the
-// request falls through to what follows the router.
+// for the byte itself: %7B for a brace, %2F for a slash within a segment, %3A for
+// a colon that begins one, %2A for an asterisk. A slash that a request has as %2F
+// is such a byte of its segment, too: a variable sees it decoded ([^/]+ is what a
+// variable without a regexp is). A regexp that can match a slash takes the rest
+// of the path, which is what the client sent: there may be ".." in it, and nothing
+// between two slashes. [Request.PathValue] has the values. When no action starts
+// the response, the request falls through to what follows the router.
 //
 // Methods are compared as they are written; requests arrive in upper case,
 // unless [Options].KeepMethodCase is set. Route panics at a method that is no
-// token, at no or wrong actions, and at a pattern that is malformed or matches
-// the same as another.
+// token, at no or wrong actions, and at a pattern that is malformed, has a regexp
+// that can match a slash elsewhere than at the end, or matches the same as another.
 func (r *Routes) Route(method, pattern string, actions ...Action) *Routes {
 	if !strings.HasPrefix(pattern, "/") {
 		pattern = "/" + pattern
 	}
 	added := &route{method: method, pattern: pattern, actions: slices.Concat(r.used, actions)}
-	r.check(added.String(), actions)
-	if len(actions) == 0 {
-		panic(fmt.Sprintf("aerys: %s: there is no action; put at least one after the pattern", added))
-	}
+	r.checkSome(added.String(), actions)
 	if !field.IsToken(method) { // both are tokens
 		panic(fmt.Sprintf("aerys: %s: the method %q is not a token (RFC 9110 §9.1), such as GET", added, method))
 	}
 	r.add(added)
 	r.registered = append(r.registered, actions...)
 	return r
+}
+
+// Mount registers actions for every method that the host allows, and for prefix,
+// which may have variables, with every path below: /api, /api/ and /api/users/7
+// for "/api". What they find in URL.Path, and RawPath, is without the prefix, as
+// behind [http.StripPrefix]: /users/7, and / where nothing is left. That holds for
+// handlers of net/http, routers and all others; RequestURI stays what the client
+// sent, and [Request.PathValue] has the values of the prefix. Redirects to a
+// canonical path keep the prefix. Routes go before mounts, and a longer prefix
+// before a shorter.
+//
+//	router.Mount("/debug", http.DefaultServeMux)
+//	router.Mount("/api", authenticate, apiRoutes)
+//
+// Mount panics where Route does.
+func (r *Routes) Mount(prefix string, actions ...Action) *Routes {
+	added := &route{pattern: "/" + strings.Trim(prefix, "/"), mount: &mount{actions: actions}}
+	r.checkSome(added.String(), actions)
+	added.actions = append(slices.Clone(r.used), added.mount)
+	r.add(added)
+	r.registered = append(r.registered, actions...)
+	return r
+}
+
+// mount runs its actions with a path that begins behind so many segments.
+type mount struct {
+	segments int
+	actions  []Action
+	handler  Handler // compiled from actions
+}
+
+// Serve implements Handler.
+func (m *mount) Serve(req *Request, res *Response) {
+	below := *req.Request
+	below.URL = pattern.Below(req.URL, m.segments)
+	m.handler.Serve(req.with(&below), res)
+	req.MultipartForm = below.MultipartForm // for whoever removes its files
 }
 
 // Use registers actions that run before those of the routes added later, and
@@ -144,21 +190,27 @@ func (r *Routes) Use(actions ...Action) *Routes {
 
 func (r *Routes) merge(other *Routes) {
 	for _, theirs := range other.routes {
-		r.add(&route{method: theirs.method, pattern: theirs.pattern, actions: slices.Concat(r.used, theirs.actions)})
+		r.add(&route{method: theirs.method, pattern: theirs.pattern, mount: theirs.mount, actions: slices.Concat(r.used, theirs.actions)})
 	}
 	r.registered = append(r.registered, other.registered...)
 	other.sealed = "it was merged into another"
 }
 
 // Prefix puts p, which may have variables, in front of the patterns of all
-// routes so far.
+// routes so far. It panics when there are none.
 func (r *Routes) Prefix(p string) *Routes {
 	r.check("Routes.Prefix", nil)
+	if len(r.routes) == 0 {
+		panic(fmt.Sprintf("aerys: Routes.Prefix(%q): it is for the routes before it, and there are none; call it after them", p))
+	}
 	routes := r.routes
 	r.tree, r.routes = pattern.Tree{}, nil
 	for _, route := range routes {
 		if p := strings.Trim(p, "/"); p != "" {
 			route.pattern = "/" + p + route.pattern
+		}
+		if route.mount != nil {
+			route.pattern = "/" + strings.Trim(route.pattern, "/")
 		}
 		r.add(route)
 	}
@@ -176,11 +228,26 @@ func (r *Routes) check(place string, actions []Action) {
 	}
 }
 
+// checkSome is check for a route, which has to have some.
+func (r *Routes) checkSome(place string, actions []Action) {
+	r.check(place, actions)
+	if len(actions) == 0 {
+		panic(fmt.Sprintf("aerys: %s: there is no action; put at least one after the pattern", place))
+	}
+}
+
 // add enters a route in the tree.
 func (r *Routes) add(added *route) {
-	parsed, err := pattern.Parse(added.pattern)
+	parse := pattern.Parse
+	if added.mount != nil {
+		parse = pattern.ParseMount
+	}
+	parsed, err := parse(added.pattern)
 	if err != nil {
 		panic(fmt.Sprintf("aerys: %s: %v", added, err))
+	}
+	if added.mount != nil {
+		added.mount.segments = parsed.Segments()
 	}
 	r.routes = append(r.routes, added)
 	if taken := r.tree.Add(parsed, added.method, len(r.routes)-1); taken != nil {
@@ -197,7 +264,11 @@ func (r *Routes) Start(context.Context) error {
 
 func (r *Routes) compile() {
 	r.sealed = "it serves"
+	r.tree.Order()
 	for _, route := range r.routes {
+		if route.mount != nil {
+			route.mount.handler = compile(route.mount.actions)
+		}
 		route.handler = compile(route.actions)
 	}
 }
@@ -282,32 +353,53 @@ func refusal(r *http.Request) int {
 // browser takes //name, and /\name, for another site: only one leading slash
 // stays, and pattern.EscapedPath leaves no backslash.
 func redirect(req *Request, res *Response) {
-	location := "/" + strings.TrimLeft(strings.TrimSuffix(pattern.EscapedPath(req.URL), "/"), "/")
+	location := "/" + strings.TrimLeft(strings.TrimSuffix(askedPath(req), "/"), "/")
 	if req.URL.RawQuery != "" {
 		location += "?" + req.URL.RawQuery
 	}
 	res.SetHeader("Location", location).SetStatus(http.StatusFound).End()
 }
 
-// Monitor implements [Monitor]: it returns, by method and pattern, what those
-// of the route's actions that are Monitors return, in order. Routes without any
-// are left out.
+// askedPath returns the path that the client asked for, with what a mount or
+// [http.StripPrefix] took off.
+func askedPath(req *Request) string {
+	path := pattern.EscapedPath(req.URL)
+	if asked, err := url.ParseRequestURI(req.RequestURI); err == nil {
+		if whole := pattern.EscapedPath(asked); strings.HasSuffix(whole, path) {
+			return whole
+		}
+	}
+	return path
+}
+
+// Monitor implements [Monitor]: it returns, by method ("*" for mounts) and
+// pattern, what those of the route's actions that are Monitors return, in order.
+// Routes without any are left out.
 func (r *Routes) Monitor() any {
 	states := make(map[string]map[string][]any)
 	for _, route := range r.routes {
-		var of []any
-		for _, action := range route.actions {
-			if monitor, ok := action.(Monitor); ok {
-				of = append(of, monitor.Monitor())
-			}
-		}
+		of := statesOf(route.actions)
 		if of == nil {
 			continue
 		}
-		if states[route.method] == nil {
-			states[route.method] = make(map[string][]any)
+		method := cmp.Or(route.method, "*")
+		if states[method] == nil {
+			states[method] = make(map[string][]any)
 		}
-		states[route.method][route.pattern] = of
+		states[method][route.pattern] = of
+	}
+	return states
+}
+
+// statesOf returns what those that are Monitors tell.
+func statesOf(actions []Action) (states []any) {
+	for _, action := range actions {
+		switch action := action.(type) {
+		case *mount:
+			states = append(states, statesOf(action.actions)...)
+		case Monitor:
+			states = append(states, action.Monitor())
+		}
 	}
 	return states
 }
@@ -315,7 +407,9 @@ func (r *Routes) Monitor() any {
 // methods returns the methods that have routes, sorted.
 func (r *Routes) methods() (methods []string) {
 	for _, route := range r.routes {
-		methods = append(methods, route.method)
+		if route.mount == nil {
+			methods = append(methods, route.method)
+		}
 	}
 	slices.Sort(methods)
 	return slices.Compact(methods)

@@ -112,7 +112,7 @@ func TestRouter(t *testing.T) {
 			{"GET /2026-12.json", `/{y:\d{4}}-{m:(0|1)\d}.{ext:html|json} y="2026" m="12" ext="json"`},
 			{"GET /2026-22.json", `/{a}-{b} a="2026" b="22.json"`},
 		}},
-		{"a regexp is for the whole of a value, and never beyond it", []string{`GET /d/{x:\d+}`, `GET /d/{x:[a-f]+}`, `GET /e/{x:a|bc}`, `GET /f/{x:\d*}`, `GET /g/{x:(?i)ok}`, `GET /h/{x:[^.]+}`, `GET /i/{x:.*}/end`, `GET /j/{x:[é]+}`, `GET /l/{x:[à-é]+}`, `GET /k/{x:\d{2,3}}`}, []exchange{
+		{"a regexp is for the whole of a value", []string{`GET /d/{x:\d+}`, `GET /d/{x:[a-f]+}`, `GET /e/{x:a|bc}`, `GET /f/{x:\d*}`, `GET /g/{x:(?i)ok}`, `GET /h/{x:[^./]+}`, `GET /i/{x:[^/]*}/end`, `GET /m/{x:\Qa.b}`, `GET /j/{x:[é]+}`, `GET /l/{x:[à-é]+}`, `GET /k/{x:\d{2,3}}`}, []exchange{
 			{"GET /d/12", `/d/{x:\d+} x="12"`},
 			{"GET /d/cafe", `/d/{x:[a-f]+} x="cafe"`},
 			{"GET /d/1a", "-"},
@@ -123,10 +123,14 @@ func TestRouter(t *testing.T) {
 			{"GET /f/", `/f/{x:\d*} x=""`},
 			{"GET /f", "-"},
 			{"GET /g/OK", `/g/{x:(?i)ok} x="OK"`},
-			{"GET /h/%C3%A9", `/h/{x:[^.]+} x="é"`},
+			{"GET /h/%C3%A9", `/h/{x:[^./]+} x="é"`},
 			{"GET /h/a.b", "-"},
 			{"GET /i/a/b/end", "-"},
-			{"GET /i/a/end", `/i/{x:.*}/end x="a"`},
+			{"GET /i/a/end", `/i/{x:[^/]*}/end x="a"`},
+			{"GET /i//end", `/i/{x:[^/]*}/end x=""`},
+			{"GET /i/a%2Fb/end", "-"},
+			{"GET /m/a.b", `/m/{x:\Qa.b} x="a.b"`},
+			{"GET /m/a-b", "-"},
 			{"GET /j/%C3%A9%C3%A9", `/j/{x:[é]+} x="éé"`},
 			{"GET /j/%C3", "-"},
 			{"GET /l/%C3%A9%C3%A0", `/l/{x:[à-é]+} x="éà"`},
@@ -180,7 +184,7 @@ func TestRouter(t *testing.T) {
 			{"GET /log/", "302 /log"},
 			{"GET /log/7/", "302 /log/7"},
 		}},
-		{"and never off the site", []string{"GET /{x:.*}/?", "GET /{x:.*}/{y}/?", "GET /{x:.*}/{y:.*}/{z}/?"}, []exchange{
+		{"and never off the site", []string{"GET /{x:[^/]*}/?", "GET /{x}/?", "GET /{x:[^/]*}/{y}/?", "GET /{x:[^/]*}/{y:[^/]*}/{z}/?"}, []exchange{
 			{"GET //", "302 /"},
 			{"GET //evil.com/", "302 /evil.com"},
 			{"GET ///evil.com/", "302 /evil.com"},
@@ -359,6 +363,8 @@ func TestRouterPanics(t *testing.T) {
 		{"the same but for names", get("/{x}/b", "/{y}/b"), []string{"GET /{y}/b: matches the same as GET /{x}/b"}},
 		{"the same regexp", get(`/{x:\d+}`, "/{y:[0-9]+}"), []string{"GET /{y:[0-9]+}", `GET /{x:\d+}`}},
 		{"a regexp that says nothing", get(`/{x}`, "/{y:[^/]+}"), []string{"GET /{x}", "GET /{y:[^/]+}"}},
+		{"the same regexp in other words", get(`/{x:\d{2}}`, "/{y:[0-9]{2}}"), []string{"GET /{y:[0-9]{2}}", `GET /{x:\d{2}}`}},
+		{"the same rest", get("/{x:.+}", "/{y:.+}"), []string{"GET /{y:.+}", "GET /{x:.+}"}},
 		{"the same parts", get("/{x}-{y:a|b}.c", "/{a}-{b:a|b}.c"), []string{"GET /{x}-{y:a|b}.c", "GET /{a}-{b:a|b}.c"}},
 		{"the same once decoded", get("/a b", "/a%20b"), []string{"GET /a b", "GET /a%20b"}},
 		{"an optional part", get("/a[/{b}]", "/a"), []string{"GET /a[/{b}]", "GET /a:"}},
@@ -376,12 +382,27 @@ func TestRouterPanics(t *testing.T) {
 		{"no name but a regexp", get("/{:a}"), []string{"offset 1", `""`}},
 		{"a name that is none", get("/{a b}"), []string{"offset 1", `"a b"`}},
 		{"a number", get("/{1}"), []string{"offset 1", `"1"`}},
-		{"a wildcard of net/http", get("/{x...}"), []string{"offset 1", `"x..."`}},
+		{"the rest as net/http has it", get("/{x...}"), []string{"offset 1", "write {x:.+}", "{x:.*}"}},
+		{"the end as net/http has it", get("/a/{$}"), []string{"offset 3", "leave {$} out"}},
+		{"a method in the pattern", get("GET /x"), []string{`write Route("GET", "/x", …)`}},
+		{"a colon", get("/x/:id"), []string{"offset 2", `write {id} for ":id"`, "%3A"}},
+		{"a colon with more", get("/x/:a_b-c.d/y"), []string{"offset 2", `write {a_b-c}`}},
+		{"a colon alone", get("/:"), []string{"offset 0", `write {id} for ":"`}},
+		{"an asterisk", get("/x/*"), []string{"offset 2", "write {path:.+}", "{path:.*}", "%2A"}},
+		{"a named asterisk", get("/*path"), []string{"offset 0", "write {path:.+}"}},
+		{"an asterisk behind a variable", get("/{x}*"), []string{"offset 4", "write {path:.+}"}},
+		{"a slash in the middle", get("/{x:.+}/y"), []string{`the regexp of "x" can match a slash`, "more follows", "[^/]"}},
+		{"a slash before a variable", get(`/{x:\D+}{y}`), []string{`the regexp of "x" can match a slash`}},
+		{"a slash before another slash", get("/{x:.+}-{y:.+}"), []string{`the regexp of "x" can match a slash`}},
+		{"a slash before an option", get("/{x:[^.]+}[/{y}]"), []string{`the regexp of "x" can match a slash`}},
+		{"a slash before /?", get("/{x:.+}/?"), []string{`the regexp of "x" can match a slash`}},
+		{"a slash by name", get("/{x:a/b}/c"), []string{`the regexp of "x" can match a slash`}},
+		{"a slash in a prefix", func() { routerOf("GET /a").Prefix("/{x:.+}") }, []string{"GET /{x:.+}/a", "can match a slash"}},
+		{"a prefix of nothing", func() { Router().Prefix("/v1").Get("/a", ok) }, []string{`Routes.Prefix("/v1")`, "call it after them"}},
 		{"a name twice", get("/{x}/{x}"), []string{"offset 5", `"x"`}},
 		{"an empty regexp", get("/{x:}"), []string{"offset 1", `"x"`}},
 		{"a wrong regexp", get("/{x:(}"), []string{"offset 1", `"x"`, "missing closing )"}},
 		{"a regexp that would be right in company", get("/{x:a)(b}"), []string{"offset 1", `"x"`, "unexpected )"}},
-		{"a regexp that quotes too much", get(`/{x:\Qa}`), []string{"offset 1", `"x"`, "missing closing )"}},
 		{"another encoding", get("/a/%FF"), []string{"offset 2", "UTF-8"}},
 		{"an option in the middle", get("/a[/b]/c"), []string{"offset 5", "end"}},
 		{"one not closed", get("/a[/b[/c]"), []string{"offset 9", "not closed"}},
@@ -410,8 +431,9 @@ func TestRouterMonitor(t *testing.T) {
 	shared := monitored{"shared"}
 	router := Router().Use(shared).
 		Get("/a", monitored{"a"}, HandlerFunc(nil).Serve).
-		Post("/b/{x}/?", func(*Request, *Response) {})
-	want := `map[GET:map[/a:[state of shared state of a]] POST:map[/b/{x}/?:[state of shared]]]`
+		Post("/b/{x}/?", func(*Request, *Response) {}).
+		Mount("/m", monitored{"m"})
+	want := `map[*:map[/m:[state of shared state of m]] GET:map[/a:[state of shared state of a]] POST:map[/b/{x}/?:[state of shared]]]`
 	if state := fmt.Sprint(router.Monitor()); state != want {
 		t.Errorf("%s, want %s", state, want)
 	}
@@ -485,7 +507,8 @@ func TestRouterAllocations(t *testing.T) {
 func FuzzRouter(f *testing.F) {
 	for _, seed := range [][3]string{
 		{"/a/{b}", "/a[/{b}[/{c:\\d+}]]/?", "/a/b%2Fc/d"},
-		{"/{a}-{b}.{c}", "/{x:.*}/{y}/?", "//\\evil.com/"},
+		{"/{a}-{b}.{c}", "/{x:[^/]*}/{y}/?", "//\\evil.com/"},
+		{"/{a:.+}.{b}", "/a/{x}-{y:.*}", "/a/b-c/d.e"},
 		{"/{a:(b|c)+}{d}", "/%2F{x}", "/%2f%EF%B7%90"},
 		{"/{a:[^/]+}x", "/{b}[y]", "/xy"},
 	} {
@@ -541,7 +564,7 @@ func FuzzPathValue(f *testing.F) {
 		values = []string{req.PathValue("x"), req.PathValue("y"), req.PathValue("z")}
 		res.End()
 	}
-	router.Get("/a/{x}/b{y}/{z:(?s:.+)}/c", take)
+	router.Get("/a/{x}/b{y}/{z:(?s:.+)}", take)
 	f.Fuzz(func(t *testing.T, x, y, z string) {
 		var segments []string
 		for _, segment := range []string{x, y, z} {
@@ -551,7 +574,7 @@ func FuzzPathValue(f *testing.F) {
 			}
 			segments = append(segments, decoded)
 		}
-		u, err := url.ParseRequestURI("/a/" + x + "/b" + y + "/" + z + "/c")
+		u, err := url.ParseRequestURI("/a/" + x + "/b" + y + "/" + z)
 		if err != nil {
 			return
 		}

@@ -48,3 +48,35 @@ func EscapedPath(u *url.URL) string {
 	}
 	return strings.Join(segments, "/")
 }
+
+// Root returns a URL that is u but for its path, which is "/": an empty one is the
+// same (RFC 9110 §4.2.3).
+func Root(u *url.URL) *url.URL {
+	root := *u
+	root.Path, root.RawPath = "/", ""
+	return &root
+}
+
+// Below returns a URL whose path begins behind so many segments of u's.
+func Below(u *url.URL, segments int) *url.URL {
+	below := *u
+	if u.RawPath != "" && isRaw(u) {
+		below.RawPath = cut(u.RawPath, segments)
+		below.Path, _ = url.PathUnescape(below.RawPath)
+	} else {
+		below.Path, below.RawPath = cut(u.Path, segments), ""
+	}
+	return &below
+}
+
+// cut takes segments off the front of a path that has them.
+func cut(path string, segments int) string {
+	for range segments {
+		next := strings.IndexByte(path[min(1, len(path)):], '/')
+		if next < 0 {
+			return "/"
+		}
+		path = path[1+next:]
+	}
+	return path
+}

@@ -3,10 +3,11 @@
 package pattern
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -17,13 +18,15 @@ import (
 //	Pattern  = Path [ "/?" ] .
 //	Path     = "/" { Literal | Variable } [ Tail ] .
 //	Tail     = "[" ( Literal | Variable ) { Literal | Variable } [ Tail ] "]" .
-//	Literal  = byte { byte } .                     // none of {}[]?; %XX is decoded
+//	Literal  = byte { byte } .                     // none of {}[]?*, no : after a slash; %XX is decoded
 //	Variable = "{" Name [ ":" Regexp ] "}" .       // no Name twice
 //	Name     = letter { letter | digit | "-" } .   // ASCII, _ is a letter
 //	Regexp   = char { char } .                     // braces in pairs, or after a \
 //
 // All tails are closed at the end, so each form that a pattern matches is the
-// beginning of a longer one, and one list of pieces cut at several lengths.
+// beginning of a longer one, and one list of pieces cut at several lengths. A
+// regexp that can match a slash is that of the last variable, which then is for
+// the rest of the path: no slash follows.
 
 // encodedSlash stands in literals and outlines for a %2F, a slash within a
 // segment. It is no UTF-8, which the rest of a literal is.
@@ -33,8 +36,20 @@ const encodedSlash = "\xff"
 // with the encoded slashes that a segment may have.
 const anySegment = "(?s:.+)"
 
+// allBelow is what follows a mount. No regexp that was parsed is spelt so.
+var allBelow = func() piece {
+	p := piece{regexp: `[\s\S]*`, slash: true}
+	p.parsed, _ = syntax.Parse(p.regexp, syntax.Perl)
+	return p
+}()
+
 // piece is a variable, or a literal with a slash as its first byte at most.
-type piece struct{ literal, name, regexp string }
+type piece struct {
+	literal, name string
+	regexp        string         // anySegment, or that of parsed
+	parsed        *syntax.Regexp // nil where there is none
+	slash         bool           // parsed can match one
+}
 
 // Pattern is what Parse made of a text.
 type Pattern struct {
@@ -57,6 +72,9 @@ func Parse(text string) (*Pattern, error) {
 	if p.text, p.slash = strings.CutSuffix(text, "/?"); p.text == "" {
 		p.text, p.slash = "/", false
 	}
+	if method, path, ok := strings.Cut(text, " /"); ok && len(method) > 1 && strings.Trim(method[1:], upperCase) == "" {
+		return nil, fmt.Errorf("the method is no part of the pattern: write Route(%q, %q, …)", method[1:], "/"+path)
+	}
 	for at := 0; at < len(p.text); {
 		next, err := p.parse(at)
 		if err != nil {
@@ -69,7 +87,50 @@ func Parse(text string) (*Pattern, error) {
 	if open > 0 && !strings.HasSuffix(p.text, strings.Repeat("]", open)) {
 		return nil, fmt.Errorf("offset %d: a [ is not closed", len(p.text))
 	}
+	return p, p.checkRest()
+}
+
+// checkRest says what is wrong with a variable that could take more than its
+// segment of the path.
+func (p *Pattern) checkRest() error {
+	i := slices.IndexFunc(p.pieces, func(piece piece) bool { return piece.slash })
+	if i < 0 {
+		return nil
+	}
+	follows := func(other piece) bool { return other.isVariable() || other.beginsSegment() }
+	if p.slash || slices.ContainsFunc(p.pieces[i+1:], follows) {
+		return fmt.Errorf("the regexp of %q can match a slash, and so take the rest of the path, but more follows: "+
+			"put [^/] for what matches one, such as . or \\D", p.pieces[i].name)
+	}
+	return nil
+}
+
+// ParseMount parses the beginning of all paths that a mount is for. Its pattern
+// has one value more than it has names: what follows.
+func ParseMount(prefix string) (*Pattern, error) {
+	if strings.HasSuffix(prefix, "/*") {
+		return nil, errors.New("a mount is for all that is below: leave the * out")
+	}
+	p, err := Parse(strings.TrimSuffix(prefix, "/") + "/")
+	if err != nil {
+		return nil, err
+	}
+	n := len(p.pieces)
+	p.pieces = append(p.pieces, allBelow)
+	if p.cuts = []int{n + 1}; n > 1 {
+		p.cuts = []int{n - 1, n + 1}
+	}
 	return p, nil
+}
+
+// Segments returns how many segments the prefix of a mount has.
+func (p *Pattern) Segments() (n int) {
+	for _, piece := range p.pieces[:len(p.pieces)-2] { // but for the last slash, and what follows
+		if piece.beginsSegment() {
+			n++
+		}
+	}
+	return n
 }
 
 // parse parses what is at an offset, and returns the offset after it.
@@ -99,6 +160,11 @@ func (p *Pattern) literal(at int) (int, error) {
 	for end < len(p.text) && strings.IndexByte("{}[]?/", p.text[end]) < 0 {
 		end++
 	}
+	if text := p.text[at:end]; strings.HasPrefix(text, "/:") {
+		return 0, fmt.Errorf("write {%s} for %q, and %%3A for a colon", namePrefix(text[2:]), text[1:])
+	} else if strings.Contains(text, "*") {
+		return 0, errors.New("write {path:.+} for the rest of the path, {path:.*} if that may be nothing, and %2A for an asterisk")
+	}
 	literal, err := unescape(p.text[at:end])
 	p.pieces = append(p.pieces, piece{literal: literal})
 	return end, err
@@ -106,6 +172,9 @@ func (p *Pattern) literal(at int) (int, error) {
 
 // unescape decodes a literal, save for its encoded slashes.
 func unescape(escaped string) (string, error) {
+	if isPlainText(escaped) {
+		return escaped, nil
+	}
 	decoded, err := url.PathUnescape(escaped)
 	if err != nil {
 		return "", err
@@ -122,30 +191,62 @@ func (p *Pattern) variable(at int) (int, error) {
 		return 0, errors.New("the variable has no closing brace")
 	}
 	name, expression, constrained := strings.Cut(p.text[at+1:end], ":")
-	if !constrained || expression == "[^/]+" {
-		expression = anySegment
-	}
-	if !isName(name) {
-		return 0, fmt.Errorf("%q is no name; one has letters, digits, _ and -, a letter first", name)
+	if err := checkName(name); err != nil {
+		return 0, err
 	}
 	if slices.ContainsFunc(p.pieces, func(other piece) bool { return other.name == name }) {
 		return 0, fmt.Errorf("there is another variable %q", name)
 	}
-	if expression == "" {
-		return 0, fmt.Errorf("variable %q has an empty regexp", name)
-	}
-	for _, expression := range []string{expression, "(" + expression + ")"} { // which \Q differs for
-		if _, err := regexp.Compile(expression); err != nil {
+	added := piece{name: name, regexp: anySegment}
+	if constrained && expression != "[^/]+" {
+		if err := added.constrain(expression); err != nil {
 			return 0, fmt.Errorf("variable %q: %w", name, err)
 		}
 	}
-	p.pieces = append(p.pieces, piece{name: name, regexp: expression})
+	p.pieces = append(p.pieces, added)
 	return end + 1, nil
 }
 
+// constrain gives a variable a regexp, in the spelling that all have that match
+// the same.
+func (p *piece) constrain(expression string) (err error) {
+	if expression == "" {
+		return errors.New("its regexp is empty")
+	}
+	if p.parsed, err = syntax.Parse(expression, syntax.Perl); err != nil {
+		return err
+	}
+	p.regexp, p.slash = p.parsed.String(), matchesSlash(p.parsed)
+	return nil
+}
+
+// checkName tells what is wrong with the name of a variable.
+func checkName(name string) error {
+	switch {
+	case isName(name):
+		return nil
+	case strings.HasSuffix(name, "..."):
+		return fmt.Errorf("write {%s:.+} for the rest of the path, or {%[1]s:.*} if that may be nothing", strings.TrimSuffix(name, "..."))
+	case name == "$":
+		return errors.New("leave {$} out: a pattern that ends in a slash matches nothing below it")
+	}
+	return fmt.Errorf("%q is no name; one has letters, digits, _ and -, a letter first", name)
+}
+
+const upperCase = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
 func isName(name string) bool {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+	const letters = upperCase + "_abcdefghijklmnopqrstuvwxyz"
 	return name != "" && strings.Trim(name[:1], letters) == "" && strings.Trim(name, letters+"0123456789-") == ""
+}
+
+// namePrefix returns the name that a text begins with, or one that could be meant.
+func namePrefix(text string) string {
+	end := 0
+	for end < len(text) && isName(text[:end+1]) {
+		end++
+	}
+	return cmp.Or(text[:end], "id")
 }
 
 // closingBrace returns the offset of the brace that closes the one at an
@@ -173,7 +274,7 @@ func (p *Pattern) forms() []form {
 	for _, cut := range p.cuts {
 		f := form{pieces: p.pieces[:cut:cut]}
 		for _, piece := range f.pieces {
-			if piece.isVariable() {
+			if piece.name != "" {
 				f.names = append(f.names, piece.name)
 			}
 		}
@@ -185,8 +286,10 @@ func (p *Pattern) forms() []form {
 	return forms
 }
 
-func (p piece) isVariable() bool    { return p.name != "" }
+func (p piece) isVariable() bool    { return p.regexp != "" }
 func (p piece) beginsSegment() bool { return strings.HasPrefix(p.literal, "/") }
+
+func (p piece) hasEncodedSlash() bool { return strings.Contains(p.literal, encodedSlash) }
 
 // until returns how many pieces there are before the first that is to stop at.
 func until(pieces []piece, stop func(piece) bool) int {
@@ -196,9 +299,23 @@ func until(pieces []piece, stop func(piece) bool) int {
 	return len(pieces)
 }
 
-func join(literals []piece) (joined string) {
-	for _, piece := range literals {
-		joined += piece.literal
+func join(literals []piece) string {
+	if len(literals) == 1 {
+		return literals[0].literal
 	}
-	return joined
+	var joined strings.Builder
+	for _, piece := range literals {
+		joined.WriteString(piece.literal)
+	}
+	return joined.String()
+}
+
+// isPlainText reports whether a literal is ASCII without any escape.
+func isPlainText(literal string) bool {
+	for i := range len(literal) {
+		if literal[i] == '%' || literal[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }

@@ -11,8 +11,16 @@ import (
 // long as nothing is added.
 type Tree struct {
 	root      node
-	variables int  // that a pattern has at most
-	slashes   bool // a literal has encoded ones
+	variables int                 // that a pattern has at most
+	slashes   bool                // a literal has encoded ones
+	matchers  map[string]*matcher // by regexp
+	ways      map[way]*variable
+}
+
+// way is from a point over a variable of that text.
+type way struct {
+	from *node
+	text string
 }
 
 // node is a point in the tree, in which paths with the same beginning share a
@@ -21,13 +29,13 @@ type node struct {
 	literal   string // that leads here from the parent
 	initials  string // the first byte of each child's literal, no two the same
 	children  []*node
-	variables []*variable // in the order of trial
+	variables []*variable // in the order of trial, once that was made
 	endpoints []Endpoint  // of the patterns that end here, one a method
 }
 
 // Endpoint is where a pattern ends.
 type Endpoint struct {
-	Method   string
+	Method   string   // "" is any that no other is for
 	Names    []string // of the variables on the way
 	Redirect bool     // to the same path without its final slash
 	Route    int      // what Add was told
@@ -48,16 +56,36 @@ func (t *Tree) Variables() int { return t.variables }
 // Add enters a pattern for a method. If there is another that matches the same
 // it returns where that ends.
 func (t *Tree) Add(p *Pattern, method string, route int) (taken *Endpoint) {
+	if t.ways == nil {
+		t.ways, t.matchers = make(map[way]*variable), make(map[string]*matcher)
+	}
 	for _, form := range p.forms() {
-		t.variables = max(t.variables, len(form.names))
-		t.slashes = t.slashes || strings.Contains(join(form.pieces), encodedSlash)
-		end := t.root.add(form.pieces)
+		t.variables = max(t.variables, len(form.names)+1) // a mount has one without
+		t.slashes = t.slashes || slices.ContainsFunc(form.pieces, piece.hasEncodedSlash)
+		end := t.add(form.pieces)
 		if taken := end.endpoint(method); taken != nil {
 			return taken
 		}
 		end.endpoints = append(end.endpoints, Endpoint{method, form.names, form.redirect, route})
 	}
 	return nil
+}
+
+// Order puts the variables into the order of trial, before the first search and
+// after the last pattern.
+func (t *Tree) Order() {
+	t.root.order()
+	t.ways, t.matchers = nil, nil
+}
+
+func (n *node) order() {
+	slices.SortStableFunc(n.variables, (*variable).compare)
+	for _, v := range n.variables {
+		v.next.order()
+	}
+	for _, child := range n.children {
+		child.order()
+	}
 }
 
 // Find returns where a URL's path leads to, with the first values set, or nil.
@@ -105,14 +133,17 @@ walk:
 			}
 		}
 		for i, v := range n.variables {
-			end := segmentEnd(outline)
-			segment := s.path[len(s.path)-len(outline):][:end]
+			end := len(outline)
+			if v.rank == segment {
+				end = segmentEnd(outline)
+			}
+			text := s.path[len(s.path)-len(outline):][:end]
 			if v.any {
 				if end == 0 {
 					continue
 				}
-				s.Values[variables] = segment
-			} else if !v.match(segment, s.Values[variables:]) {
+				s.Values[variables] = text
+			} else if !v.match(text, s.Values[variables:]) {
 				continue
 			}
 			if i == len(n.variables)-1 {
@@ -162,6 +193,9 @@ func (s *Search) endpoint(n *node) *Endpoint {
 		found = n.endpoint(http.MethodGet)
 	}
 	if found == nil {
+		found = n.endpoint("")
+	}
+	if found == nil {
 		s.refused = append(s.refused, n)
 	}
 	return found
@@ -177,14 +211,15 @@ func (n *node) endpoint(method string) *Endpoint {
 }
 
 // add makes the way for pieces, as far as it does not exist, and returns its end.
-func (n *node) add(pieces []piece) *node {
+func (t *Tree) add(pieces []piece) *node {
+	n := &t.root
 	for len(pieces) > 0 {
 		end := until(pieces, piece.isVariable)
 		if end > 0 {
 			n = n.addLiteral(join(pieces[:end]))
 		} else {
 			end = until(pieces, piece.beginsSegment)
-			n = n.addVariable(newVariable(pieces[:end]))
+			n = t.addVariable(n, pieces[:end])
 		}
 		pieces = pieces[end:]
 	}
@@ -224,16 +259,25 @@ func commonPrefix(a, b string) int {
 	return i
 }
 
-func (n *node) addVariable(added *variable) *node {
-	place := len(n.variables)
-	for i, v := range n.variables {
-		if v.key == added.key {
-			return &v.next
-		}
-		if place == len(n.variables) && added.precedes(v) {
-			place = i
-		}
+func (t *Tree) addVariable(n *node, pieces []piece) *node {
+	last := len(pieces)
+	for !pieces[last-1].isVariable() {
+		last--
 	}
-	n.variables = slices.Insert(n.variables, place, added)
-	return &added.next
+	suffix := strings.ReplaceAll(join(pieces[last:]), encodedSlash, "/")
+	rank := rankOf(pieces[last-1])
+	expression := expressionOf(pieces[:last], rank > segment)
+	to := way{n, expression + "/" + suffix}
+	if v := t.ways[to]; v != nil {
+		return &v.next
+	}
+	m := t.matchers[expression]
+	if m == nil {
+		m = newMatcher(pieces[:last], expression)
+		t.matchers[expression] = m
+	}
+	v := &variable{matcher: m, rank: rank, suffix: suffix}
+	v.any = suffix == "" && v.isPlain()
+	n.variables, t.ways[to] = append(n.variables, v), v
+	return &v.next
 }

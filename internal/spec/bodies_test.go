@@ -457,10 +457,10 @@ func TestFilesOfForms(t *testing.T) {
 		entries, _ := os.ReadDir(dir)
 		return len(entries)
 	}
-	s := run(t, aerys.Options{}, at(func(q *aerys.Request, r *aerys.Response) {
+	s := run(t, aerys.Options{}, at(aerys.Router().Mount("/", func(q *aerys.Request, r *aerys.Response) {
 		err := q.ParseMultipartForm(0)
 		r.End(fmt.Sprint(err, " ", files()))
-	}))
+	})))
 	form := "--b\r\nContent-Disposition: form-data; name=a; filename=b\r\n\r\n" + strings.Repeat("x", 1000) + "\r\n--b--\r\n"
 	text := converse(t, s.addresses[0], fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"+
 		"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: %d\r\n\r\n%s", len(form), form))

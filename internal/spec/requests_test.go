@@ -206,7 +206,7 @@ func TestSlashesWithinSegments(t *testing.T) {
 		{"%2Fa/x/b", ""},
 		{"/any/x%2Fy", `/any/{x:.+} x="x/y"`},
 		{"/any/%EF%B7%90%2F", `/any/{x:.+} x="\ufdd0/"`},
-		{"/any/x/y", ""},
+		{"/any/x/y", `/any/{x:.+} x="x/y"`},
 		{"/word/x%2Fy", ""},
 		{"/word/x%EF%B7%90", ""},
 		{"/both/a%2Fb-c%2Fd", `/both/{x}-{y} x="a/b" y="c/d"`},
