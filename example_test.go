@@ -370,6 +370,23 @@ func ExampleRouter() {
 	// /api/users/me: 404 404 page not found
 }
 
+// A file server of net/http, and the API of somebody else, below prefixes: they
+// find the path without it.
+func ExampleRoutes_Mount() {
+	users := http.NewServeMux()
+	users.HandleFunc("GET /users/{id}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "User %s, asked for at %s.", r.PathValue("id"), r.RequestURI)
+	})
+	host := new(aerys.Host).Use(aerys.Router().
+		Mount("/files", http.FileServer(http.Dir("/srv/files"))).
+		Mount("/api", users))
+
+	w := httptest.NewRecorder()
+	host.ServeHTTP(w, httptest.NewRequest("GET", "/api/users/7", nil))
+	fmt.Println(w.Body)
+	// Output: User 7, asked for at /api/users/7.
+}
+
 // Middleware wraps the actions that follow it.
 func ExampleMiddleware() {
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
