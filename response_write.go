@@ -467,9 +467,11 @@ func (r *Response) JSON(v any) *Response {
 // that is sent, and those that cannot be sent.
 func dropRepresentation(header http.Header) {
 	maps.DeleteFunc(header, func(name string, values []string) bool {
-		switch name {
-		case "Etag", "Last-Modified", "Cache-Control", "Expires", "Accept-Ranges", "Trailer":
+		switch {
+		case slices.Contains([]string{"Etag", "Last-Modified", "Cache-Control", "Expires", "Accept-Ranges", "Trailer"}, name):
 			return true
+		case name == "Content-Range" && len(values) == 1 && strings.HasPrefix(values[0], "bytes */"):
+			return false // it is of a 416, and of no body (RFC 9110 §14.4)
 		}
 		return strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") || !field.IsToken(name) ||
 			slices.ContainsFunc(values, func(value string) bool { return !field.ValidValue(value) })

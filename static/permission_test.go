@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,7 @@ func TestUnreadable(t *testing.T) {
 	var log journal
 	address := serve(t, FS(source, Options{CacheEntryTTL: always, Listing: true, Origins: []string{"https://a.example"},
 		Logger: log.logger()}), next)
-	forbidden := "Retry-After:\nEtag:\nCache-Control:\nAccept-Ranges:\nVary: Origin"
+	forbidden := "Retry-After:\nEtag:\nCache-Control:\nAccept-Ranges:\nVary: Origin, Accept"
 	check(t, address, []row{
 		{"GET /file", 403, forbidden, "*"},
 		{"HEAD /file", 403, forbidden, ""},
@@ -82,4 +83,34 @@ func TestUnreadableFlood(t *testing.T) {
 	if strings.Count(log.String(), "\n") != 1 {
 		t.Errorf("the log: %s", log.String())
 	}
+}
+
+// Links that os.Root follows, and those that it does not.
+func TestLinks(t *testing.T) {
+	dir := tree(t, map[string]string{"site/a/file": "file", "site/a/b/deep": "deep", "outside": "secret"})
+	inside, out := dir+"/site", filepath.Base(dir)
+	for link, goal := range map[string]string{
+		"relative": "a/file", "chain": "relative", "directory": "a", "a/up": "../a/file", "a/b/upup": "../../a/b/../file", "round": "a/../a/file",
+		"absolute": inside + "/a/file", "leaves": "../outside", "returns": "../site/a/file", "far": "../../" + out + "/site/a/file",
+		"loop": "loop", "dangling": "nowhere", "through": "absolute",
+	} {
+		if err := os.Symlink(goal, inside+"/"+link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Link(dir+"/outside", inside+"/hard"); err != nil {
+		t.Fatal(err)
+	}
+	var rows []row
+	for path, body := range map[string]string{
+		"/relative": "file", "/chain": "file", "/directory/file": "file", "/directory/up": "file", "/a/up": "file", "/a/b/upup": "file",
+		"/round": "file", "/hard": "secret", "/absolute": "", "/leaves": "", "/returns": "", "/far": "", "/loop": "", "/dangling": "", "/through": "",
+	} {
+		if body != "" {
+			rows = append(rows, row{"GET " + path, 200, "", body})
+		} else {
+			rows = append(rows, row{"GET " + path, 404, "", "next"})
+		}
+	}
+	check(t, serve(t, Root(inside), next), rows)
 }

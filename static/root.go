@@ -32,9 +32,9 @@
 //
 // What may be read is up to the system, for the user that the process runs as by
 // then (see aerys.Options.User), the directory itself being open already. It
-// takes the right to search each directory on the way, and to read the file, or
-// the directory that is listed. What may not be read is answered with 403, and
-// logged; a precompressed sibling that may not is passed over.
+// takes the right to read the file, and to read and to search each directory on
+// the way, as os.Root opens them one by one. What may not be read is answered
+// with 403, and logged; a precompressed sibling that may not is passed over.
 //
 // # Changes
 //
@@ -57,6 +57,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -118,7 +119,7 @@ func (f *Files) Serve(req *aerys.Request, res *aerys.Response) { f.serve(res, re
 // ServeHTTP answers r, with 404 if it names no file.
 func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header[":protocol"] != nil { // an extended CONNECT, as a Host answers it
-		refuse(w, http.StatusNotImplemented)
+		refuse(w, http.StatusNotImplemented, nil)
 		return
 	}
 	if !f.serve(w, r) {
@@ -174,7 +175,7 @@ func (f *Files) serve(w http.ResponseWriter, r *http.Request) bool {
 		f.cache.failures.Add(1)
 		f.shareAcrossOrigins(w.Header(), r, f.source.vary)
 		w.Header().Set("Retry-After", "1")
-		refuse(w, http.StatusServiceUnavailable)
+		refuse(w, http.StatusServiceUnavailable, err)
 	}
 	return true
 }
@@ -196,7 +197,7 @@ func (f *Files) answer(w http.ResponseWriter, r *http.Request, found *resource) 
 	f.shareAcrossOrigins(w.Header(), r, f.source.vary)
 	switch {
 	case found.unreadable != nil:
-		refuse(w, http.StatusForbidden)
+		refuse(w, http.StatusForbidden, found.unreadable)
 	case reads(r):
 		redirect(w, r, found.redirect)
 	case r.Method == http.MethodOptions:
@@ -205,7 +206,7 @@ func (f *Files) answer(w http.ResponseWriter, r *http.Request, found *resource) 
 		w.WriteHeader(http.StatusNoContent)
 	default:
 		w.Header()["Allow"] = allowed
-		refuse(w, http.StatusMethodNotAllowed)
+		refuse(w, http.StatusMethodNotAllowed, nil)
 	}
 	return nil
 }
@@ -228,7 +229,7 @@ func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method
 func redirect(w http.ResponseWriter, r *http.Request, path string) {
 	location := url.URL{Path: mount(r) + path, RawQuery: r.URL.RawQuery}
 	w.Header().Set("Location", location.String())
-	refuse(w, http.StatusMovedPermanently)
+	say(w, http.StatusMovedPermanently)
 }
 
 // mount returns what http.StripPrefix took off the front of the path. It is
@@ -264,8 +265,20 @@ func (f *Files) shareAcrossOrigins(header http.Header, r *http.Request, vary []s
 	}
 }
 
-// refuse answers with a status that needs no more than its name.
-func refuse(w http.ResponseWriter, status int) {
+// refuse answers with an error, which a host shows as it shows all others.
+func refuse(w http.ResponseWriter, status int, cause error) {
+	if res, ok := w.(*aerys.Response); ok {
+		res.Fail(&aerys.Error{Status: status, Err: cause})
+		return
+	}
+	maps.DeleteFunc(w.Header(), func(name string, _ []string) bool {
+		return slices.Contains([]string{"Cache-Control", "Content-Encoding", "Etag", "Last-Modified"}, name)
+	})
+	say(w, status)
+}
+
+// say answers with a status, and its name.
+func say(w http.ResponseWriter, status int) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header()["X-Content-Type-Options"] = noSniff
 	w.WriteHeader(status)

@@ -1,13 +1,16 @@
 package static
 
 import (
+	"fmt"
 	"io"
+	"log/slog"
 	"mime"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/fstest"
 
@@ -224,9 +227,13 @@ func TestOrigins(t *testing.T) {
 	})
 	for request, status := range map[string]int{"GET /docs": 301, "GET //test.txt": 301, "POST /test.txt": 405, "OPTIONS /docs": 204,
 		"GET /test.txt\nIf-Match: \"a\"": 412, "GET /test.txt\nRange: bytes=9-": 416, "GET /test.txt\nIf-None-Match: *": 304} {
+		vary := "\nVary: Origin"
+		if status >= 400 {
+			vary += ", Accept" // how the error is shown
+		}
 		check(t, some, []row{
-			{request, status, "Access-Control-Allow-Origin:\nVary: Origin", "*"},
-			{request + "\nOrigin: https://a.example", status, "Access-Control-Allow-Origin: https://a.example\nVary: Origin", "*"},
+			{request, status, "Access-Control-Allow-Origin:" + vary, "*"},
+			{request + "\nOrigin: https://a.example", status, "Access-Control-Allow-Origin: https://a.example" + vary, "*"},
 		})
 	}
 	all := serve(t, Root(dir, Options{Origins: []string{"*"}}))
@@ -243,6 +250,44 @@ func TestMiddleware(t *testing.T) {
 	}
 	address := serve(t, aerys.Middleware(before), Root(tree(t, site), Options{Origins: []string{"https://a.example"}}))
 	check(t, address, []row{{"GET /test.txt", 200, "Vary: Cookie, Origin\nCache-Control: private", "test"}})
+}
+
+// A host shows the errors as it shows all, with the fields that belong to them; a
+// server of net/http gets the same in plain text.
+func TestErrors(t *testing.T) {
+	source := &guarded{FS: os.DirFS(tree(t, site)), unreadable: " docs/page "}
+	files := FS(source, Options{Logger: slog.New(slog.DiscardHandler)})
+	failing := FS(&broken{FS: fstest.MapFS{}, err: syscall.EMFILE})
+	show := func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.End("{", fmt.Sprint(e.Status), "}") }
+	for _, test := range []struct {
+		request, field, value string
+		status                int
+		files                 *Files
+		field2                string // and another
+	}{
+		{"GET /docs/page", "", "", 403, files, ""},
+		{"POST /test.txt", "", "", 405, files, "Allow: GET, HEAD, OPTIONS"},
+		{"GET /test.txt", "If-Match", `"a"`, 412, files, "Etag: "},
+		{"GET /test.txt", "Range", "bytes=4-", 416, files, "Content-Range: bytes */4"},
+		{"GET /test.txt", "", "", 503, failing, "Retry-After: 1"},
+	} {
+		name, want, _ := strings.Cut(test.field2, ": ")
+		method, path, _ := strings.Cut(test.request, " ")
+		for body, handler := range map[string]http.Handler{
+			fmt.Sprintf("{%d}", test.status):         new(aerys.Host).Errors(show).Use(test.files),
+			http.StatusText(test.status) + "\n":      test.files,
+			"<title>" + fmt.Sprint(test.status, " "): new(aerys.Host).Use(test.files),
+		} {
+			request, recorder := httptest.NewRequest(method, path, nil), httptest.NewRecorder()
+			if test.field != "" {
+				request.Header.Set(test.field, test.value)
+			}
+			handler.ServeHTTP(recorder, request)
+			if recorder.Code != test.status || !strings.Contains(recorder.Body.String(), body) || name != "" && recorder.Header().Get(name) != want {
+				t.Errorf("%s: %d %q %v, want %q", test.request, recorder.Code, recorder.Body, recorder.Header(), body)
+			}
+		}
+	}
 }
 
 type handlerFunc func(*aerys.Request, *aerys.Response)

@@ -51,8 +51,7 @@ func (f *Files) send(w http.ResponseWriter, r *http.Request, found *resource) er
 	case status == http.StatusNotModified:
 		w.WriteHeader(status)
 	case status == http.StatusPreconditionFailed:
-		delete(header, "Cache-Control")
-		refuse(w, status)
+		refuse(w, status, nil)
 	case r.Method == http.MethodHead:
 		f.setContent(w, chosen)
 		header["Content-Length"] = chosen.contentLength
@@ -98,9 +97,7 @@ func sendContent(w http.ResponseWriter, r *http.Request, chosen *representation,
 	switch {
 	case !satisfiable:
 		header.Set("Content-Range", "bytes */"+chosen.contentLength[0])
-		delete(header, "Content-Encoding")
-		delete(header, "Cache-Control")
-		refuse(w, http.StatusRequestedRangeNotSatisfiable)
+		refuse(w, http.StatusRequestedRangeNotSatisfiable, nil)
 	case len(ranges) == 0:
 		header["Content-Length"] = chosen.contentLength
 		w.WriteHeader(http.StatusOK)
