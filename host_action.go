@@ -117,25 +117,28 @@ func (l *list) Serve(req *Request, res *Response) {
 type standing struct {
 	state   State
 	status  int    // that was set, or 0
+	fault   error  // of a header that cannot be sent, or nil
 	failure *Error // what is wrong with the request, or nil
 }
 
 func standingOf(req *Request, res *Response) standing {
-	state, status := res.given()
-	if state != None {
-		return standing{state: state}
+	now := res.standing()
+	if now.state == None {
+		now.failure = req.failure()
 	}
-	return standing{None, status, req.failure()}
+	return now
 }
 
 // answers reports whether an action has answered since things stood as before.
 func (s standing) answers(before standing) bool {
-	return s.state != None || s.failure != before.failure || s.status != before.status && s.status >= 300
+	return s.state != None || s.fault != nil || s.failure != before.failure || s.status != before.status && s.status >= 300
 }
 
 // settle answers where what an action did says how.
 func (s standing) settle(req *Request, res *Response) {
 	switch {
+	case s.fault != nil:
+		res.failRefused(req, s.fault)
 	case s.state != None:
 	case s.status >= 400:
 		res.fail(req, &Error{Status: s.status})
@@ -150,14 +153,16 @@ func (s standing) settle(req *Request, res *Response) {
 	}
 }
 
-// given returns the state, and the status that was set, or 0.
-func (r *Response) given() (State, int) {
+func (r *Response) standing() standing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.state, r.status
+	if r.state >= Streaming {
+		return standing{state: r.state}
+	}
+	return standing{state: r.state, status: r.status, fault: r.fault}
 }
 
-// resume sets the status to one that given returned, if nothing was started.
+// resume sets the status to one that there was, if nothing was started.
 func (r *Response) resume(status int) {
 	if r.enter() {
 		defer r.leave()
@@ -312,14 +317,14 @@ func (s standard) Serve(req *Request, res *Response) {
 	}
 	call.busy = true
 	defer func() { call.busy = false }()
-	_, before := res.given()
-	call.Response, call.request, call.before = res, req, int32(before)
+	before := standingOf(req, res)
+	call.Response, call.request, call.before = res, req, int32(before.status)
 	call.passed.Store(0)
 	defer res.serveStandard(res.serveStandard(true))
 	s.handler.ServeHTTP(standardWriter{call}, req.Request)
 	if passed := call.passed.Load(); passed > 0 {
 		res.resume(int(passed) - 1)
-	} else if res.State() == None {
+	} else if now := standingOf(req, res); now.state == None && now.failure == before.failure {
 		res.start()
 	}
 }
@@ -336,8 +341,8 @@ type standardCall struct {
 // pass tells that what follows fell through, if it did. A goroutine that the
 // handler no longer waits for may get here.
 func (c *standardCall) pass(r *Response) {
-	if state, status := r.given(); state == None {
-		c.passed.Store(1 + int32(status))
+	if now := r.standing(); now.state == None {
+		c.passed.Store(1 + int32(now.status))
 	}
 }
 

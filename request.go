@@ -123,6 +123,12 @@ func (r *Response) fail(req *Request, e *Error) {
 	}
 }
 
+// failRefused answers in the place of what cannot be sent.
+func (r *Response) failRefused(req *Request, err error) {
+	req.log(slog.LevelError, "aerys: response refused", "error", err)
+	r.fail(req, &Error{Status: http.StatusInternalServerError, Err: err})
+}
+
 // retract takes back what was not sent, for an error. It reports whether
 // Host.Errors is to be asked, and whether there is something to answer.
 func (r *Response) retract(status int) (first, ok bool) {

@@ -197,7 +197,7 @@ func whereInJSON(text []byte, err error) error {
 	case errors.As(err, &syntax):
 		what, at = syntax.Error(), syntax.Offset
 	case errors.As(err, &kind):
-		what, at = cmp.Or(kind.Field, "the value")+" cannot be a "+kind.Value, kind.Offset
+		what, at = kind.Value+" does not fit "+cmp.Or(kind.Field, "here"), kind.Offset
 	default:
 		return err
 	}

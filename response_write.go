@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -205,9 +204,7 @@ func (r *Response) prepare(size int) error {
 	}
 	if err != nil {
 		r.outside(func() {
-			q := &r.exchange.request
-			q.log(slog.LevelError, "aerys: response refused", "error", err)
-			r.fail(q, &Error{Status: http.StatusInternalServerError, Err: err})
+			r.failRefused(&r.exchange.request, err)
 			r.End()
 		})
 		return err

@@ -93,10 +93,10 @@ func (e *Error) html() string {
 
 // requestText is a request as it was sent, but for its body.
 func requestText(r *http.Request) string {
-	text := fmt.Sprintf("%s %s %s\nHost: %s\n", r.Method, r.RequestURI, r.Proto, r.Host)
+	text := fmt.Sprintf("%s %s %s\nHost: %s", r.Method, r.RequestURI, r.Proto, r.Host)
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		for _, value := range r.Header[name] {
-			text += name + ": " + value + "\n"
+			text += "\n" + name + ": " + value
 		}
 	}
 	return text
