@@ -87,7 +87,8 @@ type Options struct {
 	// "text/html".
 	DefaultContentType string
 
-	// DefaultTextCharset is added to text types that name no charset.
+	// DefaultTextCharset is added to text types that name no charset. An empty
+	// one, as in "text/html; charset=", says that there is to be none.
 	// Default "utf-8".
 	DefaultTextCharset string
 

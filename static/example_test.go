@@ -3,10 +3,9 @@ package static_test
 import (
 	"embed"
 	"fmt"
-	"io/fs"
-	"log"
 	"net/http"
 	"net/http/httptest"
+	"testing/fstest"
 
 	"aerys"
 	"aerys/static"
@@ -46,25 +45,26 @@ func ExampleFS() {
 	// Output: 200 max-age=604800
 }
 
-// A single-page application: its bundler put hashes into the names of scripts,
-// which makes them immutable, and every page is index.html.
+// A single-page application: every page is index.html, which browsers ask for each
+// time; its bundler put hashes into the names of scripts, which they never ask for
+// again; and what its API does not have is no page.
 func ExampleOptions() {
-	application := static.Options{
-		Fallback: "index.html",
-		CacheControl: func(name string) string {
-			if name == "index.html" {
-				return "no-cache"
-			}
-			return "" // by ExpiresPeriod
-		},
+	site := fstest.MapFS{
+		"index.html":               {Data: []byte("<script src=/assets/index-BZk3f9aX.js></script>")},
+		"assets/index-BZk3f9aX.js": {Data: []byte("alert('Hello!')")},
 	}
-	site, err := fs.Sub(embedded, ".")
-	if err != nil {
-		log.Fatal(err)
+	files := static.FS(site, static.Options{Fallback: "index.html", FallbackExcept: []string{"/api"}})
+
+	for _, path := range []string{"/", "/users/7", "/assets/index-BZk3f9aX.js", "/api/nothing"} {
+		recorder := httptest.NewRecorder()
+		files.ServeHTTP(recorder, httptest.NewRequest("GET", path, nil))
+		fmt.Println(path, recorder.Code, recorder.Header().Get("Cache-Control"))
 	}
-	defer func() { fmt.Println(recover()) }()
-	static.FS(site, application)
-	// Output: static.FS: Fallback "index.html": open index.html: file does not exist; name a file inside the root
+	// Output:
+	// / 200 no-cache
+	// /users/7 200 no-cache
+	// /assets/index-BZk3f9aX.js 200 max-age=31536000, immutable
+	// /api/nothing 404
 }
 
 // What the cache is worth.

@@ -96,7 +96,8 @@ type Options struct {
 	DisableCompression bool
 
 	// CacheEntryTTL is for how long what is known of a name is used before the
-	// file system is asked again. Default 10 s; negative: it is always asked.
+	// file system is asked again. Default 10 s; negative: it is always asked, and
+	// files without a time are read for their tags.
 	CacheEntryTTL time.Duration
 
 	// CacheEntryMaxCount bounds how many names are remembered. Default 2048;

@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"aerys/internal/field"
 )
 
 // resource is what a key stands for: a file in one or more codings, a listing, a
@@ -48,31 +46,6 @@ func (r *resource) listing() bool {
 func (r *resource) same(other *resource) bool {
 	return r.directory == other.directory && r.unreadable == nil && other.unreadable == nil &&
 		slices.EqualFunc(r.representations, other.representations, (*representation).same)
-}
-
-// codings are the content codings of precompressed siblings, best first.
-var codings = [...]struct{ name, extension string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}}
-
-// choose returns the representation that the lists of Accept-Encoding prefer
-// (RFC 9110 §12.5.3): the highest weight, then our own order. The uncoded one
-// is always acceptable, and the choice of a client that says nothing.
-func (r *resource) choose(accept []string) *representation {
-	last := len(r.representations) - 1
-	best := r.representations[last]
-	if last == 0 || len(accept) == 0 {
-		return best
-	}
-	highest := 0
-	for _, representation := range r.representations {
-		coding := "identity"
-		if len(representation.contentEncoding) > 0 {
-			coding = representation.contentEncoding[0]
-		}
-		if weight := field.Weight(accept, coding); weight > highest {
-			best, highest = representation, weight
-		}
-	}
-	return best
 }
 
 // representation is a resource in one coding (RFC 9110 §3.2): a file, or bytes
@@ -208,6 +181,9 @@ func (s *source) loadDirectory(name string, known *resource) (*resource, error) 
 	}
 	return s.list(name)
 }
+
+// codings are the content codings of precompressed siblings, best first.
+var codings = [...]struct{ name, extension string }{{"br", ".br"}, {"zstd", ".zst"}, {"gzip", ".gz"}}
 
 // loadFile describes the file name in all its codings.
 func (s *source) loadFile(name string, known *resource) (*resource, error) {

@@ -52,6 +52,7 @@
 package static
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -178,6 +180,55 @@ func (f *Files) serve(w http.ResponseWriter, r *http.Request) bool {
 		refuse(w, http.StatusServiceUnavailable, err)
 	}
 	return true
+}
+
+// fallbackKey stands for Options.Fallback in the cache; no request's key has a
+// NUL.
+const fallbackKey = "/\x00"
+
+// key returns the path of a URL below a prefix, with a slash in front.
+//
+// An encoded slash or backslash is part of a name for routes, and would be a
+// separator for us: a guard on /private must not be passed by /private%2fkey.
+func key(address *url.URL, prefix string) (key string, ok bool) {
+	if strings.Contains(strings.ToLower(address.RawPath), "%2f") {
+		return "", false
+	}
+	key, ok = strings.CutPrefix(address.Path, prefix)
+	if !ok || strings.ContainsAny(key, "\\\x00") {
+		return "", false
+	}
+	if strings.HasPrefix(key, "/") || key == "" && prefix != "" {
+		return key, true
+	}
+	return "/" + key, prefix == "" // http.StripPrefix took the slash
+}
+
+// canonical returns key with a slash in front, and without empty, "." and ".."
+// segments.
+func canonical(key string) string {
+	clean := path.Join("/", key)
+	if strings.HasSuffix(key, "/") && clean != "/" {
+		clean += "/"
+	}
+	return clean
+}
+
+// fileName turns a key into a name for the file system. ok is false for what
+// can be no file's name here, or that is hidden.
+func fileName(key string, dotFiles bool) (name string, ok bool) {
+	name = cmp.Or(strings.Trim(key, "/"), ".")
+	_, err := filepath.Localize(name) // COM1 on Windows, and the like
+	return name, err == nil && (dotFiles || !hidden(name))
+}
+
+// hidden reports whether a part of name starts with a dot. ".well-known" at
+// the top does not count: it is meant to be found (RFC 8615 §3).
+func hidden(name string) bool {
+	if rest, ok := strings.CutPrefix(name, ".well-known"); ok && (rest == "" || rest[0] == '/') {
+		name = rest
+	}
+	return name != "." && (strings.HasPrefix(name, ".") || strings.Contains(name, "/."))
 }
 
 // Header values that all responses share. Assigning them to the map instead of

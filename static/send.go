@@ -16,7 +16,8 @@ import (
 	"aerys/internal/field"
 )
 
-// choose returns the representation of found that r prefers.
+// choose returns the representation of found that r prefers, and has it kept in
+// memory.
 func (f *Files) choose(r *http.Request, found *resource) (*representation, error) {
 	accept := r.Header["Accept-Encoding"]
 	chosen := found.choose(accept)
@@ -28,6 +29,28 @@ func (f *Files) choose(r *http.Request, found *resource) (*representation, error
 		return kept.compressed, nil
 	}
 	return chosen, nil
+}
+
+// choose returns the representation that the lists of Accept-Encoding prefer
+// (RFC 9110 §12.5.3): the highest weight, then our own order. The uncoded one
+// is always acceptable, and the choice of a client that says nothing.
+func (r *resource) choose(accept []string) *representation {
+	last := len(r.representations) - 1
+	best := r.representations[last]
+	if last == 0 || len(accept) == 0 {
+		return best
+	}
+	highest := 0
+	for _, representation := range r.representations {
+		coding := "identity"
+		if len(representation.contentEncoding) > 0 {
+			coding = representation.contentEncoding[0]
+		}
+		if weight := field.Weight(accept, coding); weight > highest {
+			best, highest = representation, weight
+		}
+	}
+	return best
 }
 
 // send answers GET and HEAD with the representation of found that r prefers.
