@@ -43,6 +43,8 @@ type Endpoint struct {
 	flushDue    func() // flushFeed at the end of a round, bound once
 	pace        pace   // clients that have to wait because of a rate
 	topics      topics[conn]
+	link        atomic.Pointer[link] // with Options.Broker; nil without one
+	nodes       nodes
 	counters    counters
 	foreign     occasion       // an origin may not connect
 	misled      occasion       // OnHandshake chose a subprotocol that nobody offered

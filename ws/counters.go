@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // This file counts: what goes over each connection, and what becomes of all.
@@ -56,6 +57,19 @@ type State struct {
 	Queued   int64             `json:"queued_bytes" metric:"aerys_ws_queued_bytes gauge Bytes that wait to be sent."`
 	Topics   int               `json:"topics" metric:"aerys_ws_topics gauge Topics with clients."`
 	Traffic
+	Broker *BrokerState `json:"broker,omitempty"`
+}
+
+// BrokerState is what there is to say about Options.Broker.
+type BrokerState struct {
+	Nodes    int       `json:"nodes" metric:"aerys_ws_broker_nodes gauge Other nodes that are known."`
+	Topics   int       `json:"topics" metric:"aerys_ws_broker_topics gauge Topics that other nodes are listened to for, three of them our own."`
+	Sent     uint64    `json:"sent" metric:"aerys_ws_broker_sent_total counter Messages to other nodes."`
+	Received uint64    `json:"received" metric:"aerys_ws_broker_received_total counter Messages from other nodes."`
+	Lost     uint64    `json:"lost" metric:"aerys_ws_broker_lost_total counter Messages to other nodes that the broker did not take."`
+	Unknown  uint64    `json:"unknown" metric:"aerys_ws_broker_unknown_total counter Messages from other nodes that this version does not know."`
+	Queued   int64     `json:"queued_bytes" metric:"aerys_ws_broker_queued_bytes gauge Bytes that wait for the broker."`
+	LastLost time.Time `json:"last_lost,omitzero"` // when messages from or to others may have been lost
 }
 
 // counters are what there was of clients so far.

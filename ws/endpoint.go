@@ -78,19 +78,28 @@ func sendTo[T string | []byte](e *Endpoint, id ClientID, opcode frame.Opcode, da
 // waits for a client: one that is behind and does not get on is closed, and so
 // is one that is behind by far, see Options.MaxQueuedBytes. Who broadcasts
 // faster than the processors deliver waits for them. Text that is not UTF-8 is
-// not sent: the error is ErrInvalidText.
+// not sent: the error is ErrInvalidText. With Options.Broker it goes to the clients of
+// all nodes, and the error may be ErrBroker; exceptions are of this node.
 func (e *Endpoint) Broadcast(data string, except ...ClientID) error {
-	return publish(e, everyone{&e.table.roster}, frame.Text, data, except)
+	return broadcast(e, frame.Text, data, except)
 }
 
 // BroadcastText is Broadcast for text held in a byte slice, which is not kept.
 func (e *Endpoint) BroadcastText(data []byte, except ...ClientID) error {
-	return publish(e, everyone{&e.table.roster}, frame.Text, data, except)
+	return broadcast(e, frame.Text, data, except)
 }
 
 // BroadcastBinary is Broadcast for a binary message. The slice is not kept.
-func (e *Endpoint) BroadcastBinary(data []byte, except ...ClientID) {
-	publish(e, everyone{&e.table.roster}, frame.Binary, data, except)
+func (e *Endpoint) BroadcastBinary(data []byte, except ...ClientID) error {
+	return broadcast(e, frame.Binary, data, except)
+}
+
+func broadcast[T string | []byte](e *Endpoint, opcode frame.Opcode, data T, except []ClientID) error {
+	to := everyone{&e.table.roster}
+	if e.link.Load() == nil {
+		return publish(e, to, opcode, data, except)
+	}
+	return everywhere(e, everyTopic, opcode, data, func() error { return publish(e, to, opcode, data, except) })
 }
 
 // Multicast sends a text message to the clients named. It never waits for one:

@@ -46,8 +46,14 @@ func (g *Gateway) Start(ctx context.Context) error {
 // Stop.
 func (g *Gateway) start(l *life) error {
 	e := &g.endpoint
-	err := errStart
-	e.contain("OnStart", func() { err = e.application.start(e) })
+	err := e.connect()
+	if err == nil {
+		err = errStart
+		e.contain("OnStart", func() { err = e.application.start(e) })
+		if err != nil {
+			e.disconnect(context.Background())
+		}
+	}
 	g.mu.Lock()
 	running := err == nil
 	if err == nil && l.over {
@@ -198,5 +204,6 @@ func (g *Gateway) end(ctx context.Context, l *life, running bool) {
 	defer close(l.ended)
 	if running {
 		g.endpoint.stop(ctx)
+		g.endpoint.disconnect(ctx)
 	}
 }

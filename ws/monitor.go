@@ -31,5 +31,9 @@ func (e *Endpoint) state() State {
 	e.topics.mu.RLock()
 	defer e.topics.mu.RUnlock()
 	state.Topics = len(e.topics.byName)
+	if l := e.link.Load(); l != nil {
+		state.Broker = l.state()
+		state.Broker.Nodes = e.nodes.count()
+	}
 	return state
 }

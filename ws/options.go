@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"time"
 
 	"aerys/internal/field"
@@ -101,6 +102,23 @@ type Options struct {
 	// CompressionTakeover lets clients compress with what they sent before,
 	// at up to 32 KiB of memory for each client that does.
 	CompressionTakeover bool
+	// Broker joins the nodes of an application: what is broadcast, published to a
+	// topic or closed by topic here reaches the clients of all nodes. A Broker is
+	// for one endpoint. Default nil: there is one node.
+	Broker Broker
+	// BrokerTimeout bounds how long Endpoint.Subscribe waits for the Broker, and
+	// the start for its first subscriptions. Default 5 s; negative: no bound.
+	BrokerTimeout time.Duration
+	// OnLost is called when messages from or to other nodes may have been lost since it was
+	// last called, ten times a second at most: whoever has to be sure reads
+	// what it missed from where it is kept.
+	OnLost func()
+	// NodeName is what other nodes call this one, see Presence.Silent. Default the
+	// name of the machine.
+	NodeName string
+	// MemberName is what a client is called in Presence.Members, on all nodes; ""
+	// leaves it out. It may be called from any goroutine, and has to be quick.
+	MemberName func(ClientID) string
 	// Engine chooses how connections wait. Default EngineAuto.
 	Engine Engine
 	// Logger receives failures and, at debug level, every open and close.
@@ -140,6 +158,10 @@ func (o Options) withDefaults() *Options {
 	o.MaxQueuedMessages = limit(o.MaxQueuedMessages, 1<<16, math.MaxInt)
 	o.CompressionLevel = limit(o.CompressionLevel, 1, 1)
 	o.CompressionThreshold = limit(o.CompressionThreshold, 512, 0)
+	o.BrokerTimeout = limit(o.BrokerTimeout, 5*time.Second, math.MaxInt64)
+	if o.NodeName == "" {
+		o.NodeName, _ = os.Hostname()
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

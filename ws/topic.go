@@ -10,7 +10,16 @@ import (
 type topics[C any] struct {
 	mu     sync.RWMutex // guards the map and changes of the rosters
 	byName map[string]*topic[C]
-	made   uint64 // topics so far
+	made   uint64            // topics so far
+	begun  func(name string) // told of each new topic, if not nil
+	ended  func(name string) // and of each that has no clients any more
+}
+
+// observe says who is told of topics that come and go.
+func (t *topics[C]) observe(begun, ended func(name string)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.begun, t.ended = begun, ended
 }
 
 // topic is whom what is published to it goes to.
@@ -56,6 +65,9 @@ func (t *topics[C]) join(name string, c *C, inflates bool, all subscriptions[C])
 			t.byName = make(map[string]*topic[C])
 		}
 		t.byName[name] = of
+		if t.begun != nil {
+			t.begun(name)
+		}
 	}
 	place, in := all.place(of)
 	if in {
@@ -97,5 +109,8 @@ func (t *topics[C]) vacate(s subscription[C], inflates bool) {
 	s.topic.remove(s.slot, inflates)
 	if s.topic.members--; s.topic.members == 0 {
 		delete(t.byName, s.topic.name)
+		if t.ended != nil {
+			t.ended(s.topic.name)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"encoding/binary"
 	"iter"
 
 	"aerys/ws/frame"
@@ -21,8 +22,21 @@ func (a subscribers) same(other audience[conn]) bool { return other == a }
 
 // Subscribe adds a client to those who get what is published to a topic. Topics
 // come into being with their first client, and go with their last. Subscribing
-// twice changes nothing. The error is ErrClosed.
+// twice changes nothing. With Options.Broker it returns when what other nodes publish
+// arrives, too, for which it may wait as long as Options.BrokerTimeout. The error is
+// ErrClosed, or ErrBroker, with which the client is subscribed nevertheless:
+// Options.OnLost is called when it gets what other nodes publish.
 func (e *Endpoint) Subscribe(id ClientID, name string) error {
+	if err := e.subscribe(id, name); err != nil {
+		return err
+	}
+	if l := e.link.Load(); l != nil {
+		return l.interest.wait(outward(name), e.options.BrokerTimeout)
+	}
+	return nil
+}
+
+func (e *Endpoint) subscribe(id ClientID, name string) error {
 	c := e.find(id)
 	if c == nil {
 		return ErrClosed
@@ -55,10 +69,19 @@ func (e *Endpoint) Unsubscribe(id ClientID, name string) error {
 }
 
 // CloseTopic is Close for all clients that are subscribed to a topic: whoever is
-// "user:42" is signed out everywhere by closing that.
-func (e *Endpoint) CloseTopic(topic string, code Code, reason string) {
+// "user:42" is signed out everywhere by closing that. The error is ErrBroker.
+func (e *Endpoint) CloseTopic(topic string, code Code, reason string) error {
 	mustBeSendable("CloseTopic", code)
-	if t := e.topics.find(topic); t != nil {
+	e.closeHere(topic, code, reason)
+	if l := e.link.Load(); l != nil {
+		payload := append(binary.BigEndian.AppendUint16(nil, uint16(code)), reason...)
+		return forward(l, closeKind, outward(topic), payload)
+	}
+	return nil
+}
+
+func (e *Endpoint) closeHere(topic string, code Code, reason string) {
+	if t := e.topics.find(topic); t != nil && code.Sendable() {
 		t.spread(func(c *conn) { c.close(code, reason) })
 	}
 }
@@ -115,11 +138,18 @@ func (e *Endpoint) PublishText(topic string, data []byte, except ...ClientID) er
 }
 
 // PublishBinary is Publish for a binary message. The slice is not kept.
-func (e *Endpoint) PublishBinary(topic string, data []byte, except ...ClientID) {
-	publishTo(e, topic, frame.Binary, data, except)
+func (e *Endpoint) PublishBinary(topic string, data []byte, except ...ClientID) error {
+	return publishTo(e, topic, frame.Binary, data, except)
 }
 
 func publishTo[T string | []byte](e *Endpoint, name string, opcode frame.Opcode, data T, except []ClientID) error {
+	if e.link.Load() == nil {
+		return publishHere(e, name, opcode, data, except)
+	}
+	return everywhere(e, outward(name), opcode, data, func() error { return publishHere(e, name, opcode, data, except) })
+}
+
+func publishHere[T string | []byte](e *Endpoint, name string, opcode frame.Opcode, data T, except []ClientID) error {
 	if t := e.topics.find(name); t != nil {
 		return publish(e, subscribers{t}, opcode, data, except)
 	}

@@ -1,0 +1,187 @@
+package ws
+
+import (
+	"sync"
+	"time"
+)
+
+// interest keeps a Broker informed of the topics that have clients here: asked for
+// with their first one, and given up a while after the last one left, for clients
+// come back. One goroutine talks to the Broker, with all that is due at a time.
+type interest struct {
+	broker  Broker
+	granted func(late bool) // what somebody no longer waits for is subscribed
+
+	mu     sync.Mutex
+	wishes map[string]*wish
+	asked  []string      // to be subscribed
+	again  time.Time     // not before then
+	left   []string      // to be given up perhaps
+	wake   chan struct{} // there is something to do
+	end    chan struct{} // closed when there is not, ever again
+}
+
+// wish is what there is about one topic.
+type wish struct {
+	wanted bool          // there are clients
+	known  chan struct{} // closed when the broker has it
+	late   bool          // somebody waited in vain
+	since  time.Time     // when the last client left
+}
+
+// keptPeriod is how long a topic without clients stays subscribed, and how long
+// after an error the broker is asked again.
+const keptPeriod = time.Second
+
+func newInterest(broker Broker, granted func(late bool)) *interest {
+	return &interest{broker: broker, granted: granted, wishes: make(map[string]*wish),
+		wake: make(chan struct{}, 1), end: make(chan struct{})}
+}
+
+// want notes that a topic has clients.
+func (i *interest) want(topic string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	w := i.wishes[topic]
+	if w == nil {
+		w = &wish{known: make(chan struct{})}
+		i.wishes[topic] = w
+		i.asked = append(i.asked, topic)
+		i.signal()
+	}
+	w.wanted = true
+}
+
+// release notes that a topic has no clients any more.
+func (i *interest) release(topic string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if w := i.wishes[topic]; w != nil {
+		w.wanted, w.since = false, time.Now()
+		i.left = append(i.left, topic)
+		i.signal()
+	}
+}
+
+// signal wakes run.
+func (i *interest) signal() {
+	select {
+	case i.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until the broker knows of a topic that is wanted, but not forever.
+func (i *interest) wait(topic string, timeout time.Duration) error {
+	i.mu.Lock()
+	w := i.wishes[topic]
+	i.mu.Unlock()
+	if w == nil || isOver(w.known) { // the client left at once
+		return nil
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case <-w.known:
+		return nil
+	case <-i.end:
+	case <-timer.C:
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if isOver(w.known) {
+		return nil
+	}
+	w.late = true
+	return ErrBroker
+}
+
+// run talks to the broker until the end.
+func (i *interest) run() {
+	for {
+		again := time.NewTimer(keptPeriod)
+		if idle := i.update(); idle {
+			again.Stop()
+		}
+		select {
+		case <-i.wake:
+		case <-again.C:
+		case <-i.end:
+			again.Stop()
+			return
+		}
+		again.Stop()
+	}
+}
+
+// update does what is due, and reports whether nothing will be without a signal.
+func (i *interest) update() (idle bool) {
+	if over := i.takeLeft(); len(over) > 0 {
+		i.broker.Unsubscribe(over)
+	}
+	if asked := i.takeAsked(); len(asked) > 0 {
+		i.tell(asked, i.broker.Subscribe(asked))
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.asked) == 0 && len(i.left) == 0
+}
+
+// takeAsked returns the topics to be subscribed now.
+func (i *interest) takeAsked() (asked []string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if time.Now().Before(i.again) {
+		return nil
+	}
+	asked, i.asked = i.asked, nil
+	return asked
+}
+
+// takeLeft returns the topics to be given up now, of which nothing is known any
+// more. Those that are not yet subscribed are looked at again.
+func (i *interest) takeLeft() (over []string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	later := i.left[:0]
+	for _, topic := range i.left {
+		w := i.wishes[topic]
+		switch {
+		case w == nil || w.wanted:
+		case time.Since(w.since) < keptPeriod || !isOver(w.known):
+			later = append(later, topic)
+		default:
+			delete(i.wishes, topic)
+			over = append(over, topic)
+		}
+	}
+	clear(i.left[len(later):])
+	i.left = later
+	return over
+}
+
+// tell tells those who wait for topics that these are subscribed, or asks for them
+// again.
+func (i *interest) tell(asked []string, err error) {
+	late := false
+	i.mu.Lock()
+	if err != nil {
+		i.asked, i.again = append(asked, i.asked...), time.Now().Add(keptPeriod)
+	} else {
+		for _, topic := range asked {
+			w := i.wishes[topic]
+			late = late || w.late
+			close(w.known)
+		}
+	}
+	i.mu.Unlock()
+	if err == nil {
+		i.granted(late)
+	}
+}
+
+func (i *interest) count() int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.wishes)
+}

@@ -1,0 +1,184 @@
+package ws
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// link is an endpoint's connection with its Broker. Nobody who publishes waits for
+// the Broker: messages wait in a queue, from which one goroutine hands them over.
+type link struct {
+	broker   Broker
+	node     uint64
+	interest *interest
+	receive  func(kind envelopeKind, node uint64, topic string, payload []byte) // an envelope of another node
+	around   func(receive func())                                               // what a batch brings is delivered together
+
+	mu    sync.Mutex
+	queue outgoing      // waits
+	wake  chan struct{} // there is something in it
+	empty sync.Cond     // there is not, and all was handed over
+	busy  bool          // something is being handed over
+	end   bool          // nothing is taken any more
+
+	loss     later // calls Options.OnLost
+	lastLoss atomic.Int64
+	sent     atomic.Uint64 // messages, to others
+	received atomic.Uint64 // from others
+	lost     atomic.Uint64 // to others, and not sent
+	unknown  atomic.Uint64 // what is no envelope of this version
+}
+
+// outgoing are envelopes one behind the other.
+type outgoing struct {
+	bytes  []byte
+	ends   []int
+	topics []string
+}
+
+// linkLimit is how many bytes may wait for the Broker.
+const linkLimit = 16 << 20
+
+func newLink(broker Broker, node uint64, onLost func()) *link {
+	l := &link{broker: broker, node: node, wake: make(chan struct{}, 1)}
+	l.empty.L = &l.mu
+	l.loss.after, l.loss.then = 100*time.Millisecond, onLost
+	l.interest = newInterest(broker, func(late bool) {
+		if late {
+			l.Lost()
+		}
+	})
+	return l
+}
+
+// admits returns an error for a message that the broker would not take.
+func (l *link) admits(size int) error {
+	if b, ok := l.broker.(interface{ MaxMessage() int }); ok && size+envelopeSize > b.MaxMessage() {
+		return fmt.Errorf("%w: %d bytes, %d with its head are the most", ErrBroker, size, b.MaxMessage())
+	}
+	return nil
+}
+
+// forward queues a message to other nodes.
+func forward[T string | []byte](l *link, kind envelopeKind, topic string, payload T) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q := &l.queue
+	if l.end || len(q.bytes)+len(payload) > linkLimit {
+		l.drop(1)
+		return ErrBroker
+	}
+	q.bytes = appendEnvelope(q.bytes, kind, l.node, payload)
+	q.ends, q.topics = append(q.ends, len(q.bytes)), append(q.topics, topic)
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// drop counts messages that other nodes do not get.
+func (l *link) drop(n int) {
+	l.lost.Add(uint64(n))
+	l.Lost()
+}
+
+// Lost implements Receiver.
+func (l *link) Lost() {
+	l.lastLoss.Store(time.Now().UnixNano())
+	l.loss.arm()
+}
+
+// run hands over what is queued, until the link is closed.
+func (l *link) run() {
+	var q outgoing
+	for range l.wake {
+		l.mu.Lock()
+		q, l.queue = l.queue, outgoing{q.bytes[:0], q.ends[:0], q.topics[:0]}
+		l.busy = true
+		l.mu.Unlock()
+		l.handOver(&q)
+		l.mu.Lock()
+		if l.busy = false; len(l.queue.ends) == 0 {
+			l.empty.Broadcast()
+		}
+		l.mu.Unlock()
+	}
+}
+
+func (l *link) handOver(q *outgoing) {
+	begin := 0
+	for n, end := range q.ends {
+		if err := l.broker.Publish(q.topics[n], q.bytes[begin:end]); err != nil {
+			l.drop(1)
+		} else {
+			l.sent.Add(1)
+		}
+		begin = end
+	}
+	clear(q.topics)
+	if cap(q.bytes) > linkLimit/16 {
+		q.bytes = nil
+	}
+}
+
+// Receive implements Receiver.
+func (l *link) Receive(batch []Remote) {
+	l.around(func() {
+		for _, m := range batch {
+			kind, node, payload, ok := parseEnvelope(m.Message)
+			switch {
+			case !ok:
+				l.unknown.Add(1)
+			case node != l.node:
+				l.received.Add(1)
+				l.receive(kind, node, m.Topic, payload)
+			}
+		}
+	})
+}
+
+// flush waits until all is handed over, or until done is closed.
+func (l *link) flush(done <-chan struct{}) {
+	flushed := make(chan struct{})
+	over := false
+	go func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		defer close(flushed)
+		for (l.busy || len(l.queue.ends) > 0) && !over {
+			l.empty.Wait()
+		}
+	}()
+	select {
+	case <-flushed:
+	case <-done:
+		l.mu.Lock()
+		over = true
+		l.empty.Broadcast()
+		l.mu.Unlock()
+	}
+}
+
+// close closes the link, for which nobody may have anything left to send.
+func (l *link) close() error {
+	l.mu.Lock()
+	l.end = true
+	close(l.wake)
+	l.mu.Unlock()
+	close(l.interest.end)
+	return l.broker.Close()
+}
+
+func (l *link) state() *BrokerState {
+	s := &BrokerState{Topics: l.interest.count(), Sent: l.sent.Load(), Received: l.received.Load(), Lost: l.lost.Load(), Unknown: l.unknown.Load()}
+	if at := l.lastLoss.Load(); at != 0 {
+		s.LastLost = time.Unix(0, at)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Queued = int64(len(l.queue.bytes))
+	return s
+}
