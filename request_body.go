@@ -214,7 +214,7 @@ var ErrNotForm = errors.New("aerys: the request's body is no form: read it with 
 // until the next one is asked for.
 type Field struct {
 	Name     string
-	Filename string // as the client named it, without directories; "" when it is no file
+	Filename string // as File.Filename; "" when it is no file
 	MIMEType string // as the client says; text/plain when it does not
 	value    io.Reader
 	body     *limitedBody
@@ -300,7 +300,10 @@ type ParsedBody struct {
 
 // File is an uploaded file.
 type File struct {
-	Filename string // as the client named it, without directories
+	// Filename is what the client named it, made safe as a name on every system: no
+	// directories or drives, no control characters, no name that is a device's, "." or
+	// "..". Two files may have the same, and one may have the name of one that there is.
+	Filename string
 	MIMEType string // as the client says: not to be trusted
 	Content  []byte
 }

@@ -14,7 +14,7 @@ import (
 // asked for; what is left of it is skipped.
 type Field struct {
 	Name     string
-	Filename string // without directories; "" when it is no file
+	Filename string // by SafeName; "" when it is no file
 	MIMEType string // as the client says; text/plain when it does not
 	Value    io.Reader
 }
@@ -46,7 +46,7 @@ func nextPart(parts *multipart.Reader) (f Field, err error) {
 	if err != nil {
 		return f, fmt.Errorf("aerys: malformed form: %w", err)
 	}
-	f = Field{part.FormName(), part.FileName(), part.Header.Get("Content-Type"), part}
+	f = Field{part.FormName(), SafeName(part.FileName()), part.Header.Get("Content-Type"), part}
 	if f.MIMEType == "" {
 		f.MIMEType = plain
 	}
@@ -102,7 +102,8 @@ func (u *urlencoded) Read(p []byte) (n int, err error) {
 	return 0, io.EOF
 }
 
-// decode reads one byte of a name or value, or a separator.
+// decode reads one byte of a name or value, or a separator. A percent sign that
+// begins no escape stands for itself (URL Standard, percent-decoding).
 func (u *urlencoded) decode() (c byte, separator bool, err error) {
 	c, err = u.input.ReadByte()
 	if c == '+' {
@@ -117,7 +118,7 @@ func (u *urlencoded) decode() (c byte, separator bool, err error) {
 	}
 	value, err := strconv.ParseUint(string(digits), 16, 8)
 	if err != nil || len(digits) < 2 {
-		return 0, false, fmt.Errorf("aerys: malformed form: invalid escape %q", "%"+string(digits))
+		return '%', false, nil
 	}
 	u.input.Discard(2)
 	return byte(value), false, nil
