@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,43 +43,20 @@ type Host struct {
 }
 
 // Name sets the name that a request must ask for, in its Host header or
-// :authority, to reach the host: "www.example.com", or "*", the default, for
-// requests that no other host on the listener is named in. Upper and lower
-// case are one. "name:8080" and "*:8080" count only on listeners whose local
-// port is 8080, "name:*" is "name". A request for an unknown name is answered
-// with 400 when no host on that listener is called "*".
+// :authority, to reach the host: "www.example.com"; "*.example.com" for all below
+// example.com, at whatever depth, that no other host has a longer name for; or
+// "*", the default, for requests that no other host on the listener is named in.
+// Upper and lower case are one, and "bücher.de" is "xn--bcher-kva.de", as requests
+// have it. "name:8080" and "*:8080" count only on listeners whose local port is
+// 8080, "name:*" is "name". A request for an unknown name is answered with 400
+// when no host on that listener is called "*".
 func (h *Host) Name(name string) *Host {
-	host, port := name, "*"
-	if i := strings.LastIndexByte(name, ':'); i >= 0 && !strings.HasSuffix(name, "]") {
-		host, port = name[:i], name[i+1:]
+	host, port, err := listen.ParseName(name)
+	if err != nil {
+		panic(fmt.Sprintf("aerys: Host.Name(%q): %v", name, err))
 	}
-	number, err := strconv.ParseUint(port, 10, 16)
-	if !validHostName(host) || port != "*" && (err != nil || number == 0) {
-		panic(fmt.Sprintf("aerys: Host.Name(%q): want a host name or \"*\", and perhaps \":\" and a port or \"*\"", name))
-	}
-	h.name, h.port = canonicalName(host), int(number)
+	h.name, h.port = host, port
 	return h
-}
-
-// validHostName reports whether name is "*" or could be a name in a Host header.
-func validHostName(name string) bool {
-	if name == "*" {
-		return true
-	}
-	if len(name) > 2 && name[0] == '[' && name[len(name)-1] == ']' {
-		_, err := netip.ParseAddr(name[1 : len(name)-1])
-		return err == nil
-	}
-	return name != "" && strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-._") == ""
-}
-
-// canonicalName turns the value of a Host header into what hosts are looked
-// up by: no port, no final dot, lower case.
-func canonicalName(host string) string {
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && host[len(host)-1] != ']' {
-		host = host[:i]
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // Expose adds an address to listen on: "*" for every interface, "0.0.0.0" for
@@ -170,7 +146,7 @@ func (h *Host) Errors(answer func(*Request, *Response, *Error)) *Host {
 	return h
 }
 
-// String returns the host's name, as given to Name.
+// String returns the host's name, as requests have it.
 func (h *Host) String() string {
 	if h.port != 0 {
 		return cmp.Or(h.name, "*") + ":" + strconv.Itoa(h.port)
@@ -354,10 +330,9 @@ func (s *site) state() HostState {
 // listener is one address that hosts are exposed on.
 type listener struct {
 	*serve.Listener
-	service  *service
-	named    map[string]*site
-	wildcard *site
-	sites    []*site
+	service *service
+	names   listen.Names[*site]
+	sites   []*site
 }
 
 // add exposes a host on the listener.
@@ -366,33 +341,20 @@ func (l *listener) add(s *site) error {
 	if len(l.sites) > 0 && (l.sites[0].tls == nil) != (s.tls == nil) {
 		return fmt.Errorf("aerys: host %v on %v: encrypted and plain hosts cannot share an address (the other is %v)", h, l.Address, l.sites[0].host)
 	}
-	switch {
-	case h.wildcard() && l.wildcard != nil:
+	switch name := cmp.Or(h.name, "*"); {
+	case l.names.Add(name, s):
+	case name == "*":
 		return fmt.Errorf("aerys: host %v on %v: there is a host without a name already; call Name on one of them", h, l.Address)
-	case h.wildcard():
-		l.wildcard = s
-	case l.named[h.name] != nil:
-		return fmt.Errorf("aerys: host %v on %v: there is a host of that name already", h, l.Address)
 	default:
-		l.named[h.name] = s
+		return fmt.Errorf("aerys: host %v on %v: there is a host of that name already", h, l.Address)
 	}
 	l.sites = append(l.sites, s)
 	return nil
 }
 
-// site returns the host that goes by the name in a Host header or in SNI.
-func (l *listener) site(name string) *site {
-	if len(l.named) > 0 {
-		if s := l.named[canonicalName(name)]; s != nil {
-			return s
-		}
-	}
-	return l.wildcard
-}
-
 // choose returns the host for a request, or what answers in its place.
 func (l *listener) choose(r *http.Request) *site {
-	s := l.site(r.Host)
+	s := l.names.Find(r.Host)
 	switch {
 	case r.Method == "OPTIONS" && (r.RequestURI == "*" || r.URL.Path == ""): // as a last proxy would have sent it (RFC 9112 §3.2.4)
 		return l.service.general
@@ -430,7 +392,7 @@ func (l *listener) serveStream(w http.ResponseWriter, r *http.Request) {
 
 // bySNI returns the site whose TLS rules hold for a server name.
 func (l *listener) bySNI(name string) *site {
-	if s := l.site(name); s != nil {
+	if s := l.names.Find(name); s != nil {
 		return s
 	}
 	return l.sites[0]
@@ -443,9 +405,11 @@ func (l *listener) rulesFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 
 // url is where a person opens the listener.
 func (l *listener) url() string {
-	name := ""
-	if l.wildcard == nil {
-		name = l.sites[0].host.name
+	name := l.sites[0].host.name
+	for _, s := range l.sites {
+		if s.host.wildcard() {
+			name = "" // any
+		}
 	}
 	return l.URL(name, l.sites[0].tls != nil)
 }

@@ -179,7 +179,7 @@ func (sv *service) listener(a listen.Address, encrypted bool) *listener {
 			return l
 		}
 	}
-	l := &listener{service: sv, named: make(map[string]*site)}
+	l := &listener{service: sv}
 	l.Listener = sv.serving.Listener(a, l, encrypted, l.rulesFor)
 	sv.listeners = append(sv.listeners, l)
 	return l

@@ -28,7 +28,8 @@ var imports = map[string][]string{
 	"internal/loop":          nil,
 	"internal/loop/looptest": {"aerys/internal/loop"}, // of tests
 	"internal/compress":      {"aerys/internal/field"},
-	"internal/listen":        nil,
+	"internal/listen":        {"aerys/internal/punycode"},
+	"internal/punycode":      nil,
 	"internal/form":          nil,
 	"internal/page":          {"aerys/internal/field"},
 	"internal/field":         nil,
