@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/fstest"
+
+	"aerys"
 )
 
 func TestListing(t *testing.T) {
@@ -73,10 +75,13 @@ func TestListingLinks(t *testing.T) {
 	}
 	site["sub/pipe"] = &fstest.MapFile{Mode: fs.ModeNamedPipe}
 	site["sub/page/index.html"] = &fstest.MapFile{Data: []byte("page")}
-	for _, prefix := range []string{"", "/a b/ü"} {
-		address := serve(t, FS(site, Options{Listing: true, Prefix: prefix}), next)
-		seen := map[string]bool{}
-		follow(t, address, (&url.URL{Path: prefix + "/"}).EscapedPath(), seen)
+	for path, action := range map[string]aerys.Action{
+		"/":         FS(site, Options{Listing: true}),
+		"/a b/ü/":   FS(site, Options{Listing: true, Prefix: "/a b/ü"}),
+		"/mounted/": aerys.Router().Mount("/mounted", FS(site, Options{Listing: true})),
+	} {
+		address, seen := serve(t, action, next), map[string]bool{}
+		follow(t, address, (&url.URL{Path: path}).EscapedPath(), seen)
 		if len(seen) < 200 {
 			t.Errorf("%d links", len(seen))
 		}

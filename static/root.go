@@ -242,6 +242,9 @@ var (
 // answer answers a request for what exists. When it returns an error, which is
 // that of the file system or errChanged, the response is untouched.
 func (f *Files) answer(w http.ResponseWriter, r *http.Request, found *resource) error {
+	if r.URL.Path == "" || r.URL.Path == "/" && found.listing() {
+		found = withSlash(r, found)
+	}
 	if reads(r) && len(found.representations) > 0 {
 		return f.send(w, r, found)
 	}
@@ -278,16 +281,36 @@ func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method
 
 // redirect sends the client to another path of this site.
 func redirect(w http.ResponseWriter, r *http.Request, path string) {
-	location := url.URL{Path: mount(r) + path, RawQuery: r.URL.RawQuery}
+	location := url.URL{RawPath: mount(r) + (&url.URL{Path: path}).EscapedPath(), RawQuery: r.URL.RawQuery}
+	location.Path, _ = url.PathUnescape(location.RawPath) // which counts where RawPath is not as it should be
 	w.Header().Set("Location", location.String())
 	say(w, http.StatusMovedPermanently)
 }
 
-// mount returns what http.StripPrefix took off the front of the path. It is
-// clean and starts with one slash, so that no Location leaves the site.
-func mount(r *http.Request) string {
+// withSlash returns a redirect for a mount that was asked for without the slash
+// behind it, from which relative links start, and else what was found there.
+func withSlash(r *http.Request, found *resource) *resource {
+	if front := mount(r); front == "" || strings.HasSuffix(askedPath(r), "/") {
+		return found
+	}
+	return &resource{redirect: "/"}
+}
+
+// askedPath returns the path as the client sent it.
+func askedPath(r *http.Request) string {
 	asked, _, _ := strings.Cut(r.RequestURI, "?")
-	front, ok := strings.CutSuffix(asked, r.URL.EscapedPath())
+	return asked
+}
+
+// mount returns what Routes.Mount or http.StripPrefix took off the front of the
+// path, as the client wrote it. It is clean and starts with one slash, so that no
+// Location leaves the site.
+func mount(r *http.Request) string {
+	asked, below := askedPath(r), r.URL.EscapedPath()
+	if below == "/" && !strings.HasSuffix(asked, "/") {
+		below = ""
+	}
+	front, ok := strings.CutSuffix(asked, below)
 	if !ok || !strings.HasPrefix(front, "/") {
 		return ""
 	}

@@ -173,6 +173,34 @@ func TestPrefix(t *testing.T) {
 		{"GET /two/test.txt", 200, "", "test"},
 		{"GET /two/docs", 301, "Location: /two/docs/", "*"},
 	})
+	mounted := serve(t, aerys.Router().Mount("/m/{who}", Root(dir)).Mount("/list", Root(dir+"/assets", Options{Listing: true})), next)
+	check(t, mounted, []row{
+		{"GET /m/a/", 200, "", "<h1>start</h1>"},
+		{"GET /m/a", 200, "", "<h1>start</h1>"}, // as for who rewrites a path to "/"
+		{"GET /m/a/test.txt", 200, "", "test"},
+		{"GET /m/a%20b/docs", 301, "Location: /m/a%20b/docs/", "*"},
+		{"GET /m/a//docs", 301, "Location: /m/a/docs/", "*"},
+		{"GET /m/a%2Fb%5C/docs", 301, "Location: /m/a%2Fb%5C/docs/", "*"},
+		{"GET /m/ü\"/docs", 301, "Location: /m/%C3%BC%22/docs/", "*"},
+		{"GET /list", 301, "Location: /list/", "*"},
+		{"GET /list?q=/", 301, "Location: /list/?q=/", "*"},
+		{"GET /list/", 200, "", "*"},
+		{"GET /list/notes.md", 200, "", "# notes"},
+		{"GET /m", 404, "", "next"},
+	})
+	check(t, serve(t, aerys.Router().Mount("/{host}", Root(dir)), next), []row{
+		{"GET /\\evil.com/docs", 301, "Location: /%5Cevil.com/docs/", "*"},
+		{"GET /%5Cevil.com/docs", 301, "Location: /%5Cevil.com/docs/", "*"},
+		{"GET /%2Fevil.com/docs", 301, "Location: /%2Fevil.com/docs/", "*"},
+	})
+	stripped := httptest.NewServer(http.StripPrefix("/bare", Root(dir)))
+	defer stripped.Close()
+	check(t, stripped.Listener.Addr().String(), []row{
+		{"GET /bare", 301, "Location: /bare/", "*"},
+		{"GET /bare?", 301, "Location: /bare/", "*"},
+		{"GET /bare/", 200, "", "<h1>start</h1>"},
+		{"GET /bare/docs", 301, "Location: /bare/docs/", "*"},
+	})
 }
 
 func TestFallback(t *testing.T) {
