@@ -67,6 +67,7 @@ func program(address string) *aerys.Server {
 		Get("/ids", func(_ *aerys.Request, res *aerys.Response) { res.End(ids()) }).
 		Get("/pid", func(_ *aerys.Request, res *aerys.Response) { res.End(strconv.Itoa(os.Getpid())) }).
 		Get("/uid", func(_ *aerys.Request, res *aerys.Response) { res.End(strconv.Itoa(os.Getuid())) }).
+		Get("/events", stream).
 		Get("/hang", func(_ *aerys.Request, res *aerys.Response) { res.Flush(); time.Sleep(time.Minute) }))}}
 }
 
@@ -133,16 +134,17 @@ func TestRunStopsOnSignals(t *testing.T) {
 	environment := []string{fmt.Sprint("TEST_PROGRAM_ADDRESS=", port)}
 	for _, test := range []struct {
 		name    string
-		hanging bool // with a request under way, whose end a second signal does not wait for
+		path    string // of a request under way
+		hanging bool   // its end a second signal does not wait for
 		want    string
-	}{{"gracefully", false, "<nil>"}, {"at once", true, "exit status 1"}} {
+	}{{"gracefully", "", false, "<nil>"}, {"gracefully, with a stream", "/events", false, "<nil>"}, {"at once", "/hang", true, "exit status 1"}} {
 		t.Run(test.name, func(t *testing.T) {
 			cmd, line := startProgram(t, nil, environment)
 			if want := fmt.Sprintf("Listening on http://localhost:%d/\n", port); line != want {
 				t.Errorf("printed %q, want %q", line, want)
 			}
-			if test.hanging {
-				response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/hang", port))
+			if test.path != "" {
+				response, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, test.path))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -259,6 +261,61 @@ func TestHandOverUnderLoad(t *testing.T) {
 		t.Errorf("%d requests were lost, the first with %v", len(l.lost), l.lost[0])
 	}
 	t.Log(l.answers)
+}
+
+// serviceManager is where a service manager hears of its services.
+func serviceManager(t *testing.T) (address string, hears func(want string)) {
+	address = filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return address, func(want string) {
+		t.Helper()
+		l.SetReadDeadline(time.Now().Add(patience))
+		state := make([]byte, 100)
+		n, err := l.Read(state)
+		if got := string(state[:n]); err != nil || got != want {
+			t.Fatalf("the service manager heard %q, want %q (%v)", got, want, err)
+		}
+	}
+}
+
+// TestServiceManager has a program tell what becomes of it (sd_notify(3)), and
+// survive the end of its terminal.
+func TestServiceManager(t *testing.T) {
+	manager, hears := serviceManager(t)
+	port, log := freePort(t), new(buffer)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestProgram$")
+	cmd.Env = append(os.Environ(), fmt.Sprint("TEST_PROGRAM_ADDRESS=", port), "NOTIFY_SOCKET="+manager)
+	cmd.Stderr = log
+	startedProgram(t, cmd)
+	hears("READY=1")
+	cmd.Process.Signal(syscall.SIGHUP)
+	eventually(t, "the log tells of SIGHUP", func() bool { return strings.Contains(log.String(), "SIGHUP received") })
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	if pid, err := fetch(client, port, "/pid"); pid != strconv.Itoa(cmd.Process.Pid) {
+		t.Errorf("process %s answers after SIGHUP (%v)", pid, err)
+	}
+	cmd.Process.Signal(syscall.SIGUSR2)
+	var successor string
+	eventually(t, "a new process serves", func() bool {
+		successor, _ = fetch(client, port, "/pid")
+		return successor != "" && successor != strconv.Itoa(cmd.Process.Pid)
+	})
+	hears("MAINPID=" + successor)
+	if _, err := cmd.Process.Wait(); err != nil {
+		t.Error(err)
+	}
+	pid, _ := strconv.Atoi(successor)
+	syscall.Kill(pid, syscall.SIGTERM)
+	hears("STOPPING=1")
+	eventually(t, "the new process is gone", func() bool { return !accepts(port) })
+	for _, line := range []string{"serving\" addresses=", "a new process has taken over\" pid=" + successor, "stopping\" cause=\"handed over to a new process\"",
+		"stopping\" cause=\"terminated signal received\" requests=0", "stopped\" lost=0"} {
+		eventually(t, "the log has "+line, func() bool { return strings.Contains(log.String(), line) })
+	}
 }
 
 // TestSocketActivation starts the program as systemd does.

@@ -197,3 +197,36 @@ func TestHealthTurnsWhileStopping(t *testing.T) {
 	}
 	close(release)
 }
+
+// stream answers with events until its client or the server has enough.
+func stream(req *aerys.Request, res *aerys.Response) {
+	res.SetHeader("Content-Type", "text/event-stream").Flush()
+	select {
+	case <-req.Stopping():
+		res.End("data: bye\n\n")
+	case <-req.Context().Done():
+	}
+}
+
+// What has no end of its own ends when the server stops, and delays nothing.
+func TestStreamsEndWhenTheServerStops(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			s, url, client := runOver(t, protocol, aerys.Options{ShutdownTimeout: time.Hour}, new(aerys.Host).Use(stream))
+			response, err := client.Get(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stopped := make(chan error, 1)
+			go func() { stopped <- s.stop() }()
+			is(t, bodyOf(response), "data: bye\n\n")
+			is(t, <-stopped, "<nil>")
+		})
+	}
+}
+
+// Without a Server that could stop, nothing does.
+func TestStoppingWithoutServer(t *testing.T) {
+	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) { res.End(fmt.Sprint(req.Stopping() == nil)) })
+	is(t, answer(asked("GET", "/", ""), host).Body, "true")
+}
