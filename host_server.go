@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"aerys/internal/field"
 	"aerys/internal/listen"
 	"aerys/internal/page"
 	"aerys/internal/serve"
@@ -379,9 +380,10 @@ func (sv *service) state() ServerState {
 }
 
 // MonitorHandler is an action that answers with the ServerState of the Server
-// it runs in: as JSON, or in Prometheus's text format when the client accepts
-// text/plain, as Prometheus does. It falls through without a Server. Put it
-// behind an action that lets only you pass:
+// it runs in: as JSON, or what the client prefers of text/plain, which is
+// Prometheus's text format, text/html, a page that draws what happens while one
+// looks at it, and text/event-stream, JSON once a second until the server stops. It
+// falls through without a Server. Put it behind an action that lets only you pass:
 //
 //	router.Get("/metrics", onlyFromInside, aerys.MonitorHandler)
 func MonitorHandler(req *Request, res *Response) {
@@ -389,17 +391,46 @@ func MonitorHandler(req *Request, res *Response) {
 	if sv == nil {
 		return
 	}
-	state := sv.state()
 	res.SetHeader("Cache-Control", "no-store").SetHeader("Vary", "Accept")
-	if strings.Contains(req.Header.Get("Accept"), "text/plain") {
-		res.SetHeader("Content-Type", page.MetricsType).End(page.Metrics(state))
-		return
+	switch media := field.PreferredMedia(req.Header["Accept"], "application/json", "text/plain", "text/html", field.EventStream); media {
+	case "text/html":
+		html, policy := page.Monitor()
+		res.SetHeader("Content-Type", page.Type).SetHeader("Content-Security-Policy", policy).End(html)
+	case "text/plain":
+		res.SetHeader("Content-Type", page.MetricsType).End(page.Metrics(sv.state()))
+	case field.EventStream:
+		sv.follow(req, res.SetHeader("Content-Type", media).SetHeader("X-Accel-Buffering", "no"))
+	default:
+		res.SetHeader("Content-Type", media).End(sv.encodedState())
 	}
-	text, err := json.Marshal(state)
+}
+
+// follow sends the state once a second, until the client leaves or the server stops.
+func (sv *service) follow(req *Request, res *Response) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for req.Method != http.MethodHead {
+		res.WriteString("data: " + sv.encodedState() + "\n\n")
+		if res.Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-req.Context().Done():
+			return
+		case <-req.Stopping():
+			return
+		}
+	}
+}
+
+// encodedState is the state as JSON.
+func (sv *service) encodedState() string {
+	text, err := json.Marshal(sv.state())
 	if err != nil {
 		panic(fmt.Errorf("aerys: a Monitor returned what JSON cannot express: %w", err))
 	}
-	res.SetHeader("Content-Type", "application/json").End(string(text))
+	return string(text)
 }
 
 // HealthHandler is an action that answers 200 while the Server it runs in

@@ -88,3 +88,15 @@ func mediaQuality(parameters string) int {
 	}
 	return 1000
 }
+
+// PreferredMedia returns the media type that the lists of Accept say most of, and of
+// equals the first.
+func PreferredMedia(accept []string, types ...string) string {
+	best, most := types[0], 0
+	for _, media := range types {
+		if weight := MediaWeight(accept, media); weight > most {
+			best, most = media, weight
+		}
+	}
+	return best
+}

@@ -31,6 +31,9 @@ func Metrics(state any) string {
 	var text strings.Builder
 	for _, name := range m.names {
 		f := m.families[name]
+		if len(f.known) == 0 {
+			continue // a map with nothing in it
+		}
 		fmt.Fprintf(&text, "# HELP %s %s\n# TYPE %s %s\n%s", name, helpEscapes.Replace(f.help), name, f.kind, f.text.String())
 	}
 	return text.String()
