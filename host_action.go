@@ -74,7 +74,12 @@ type Stopper interface {
 }
 
 // Monitor is an action that can tell its state, as values that encode to JSON.
-// It is called from any goroutine.
+// It is called from any goroutine. Numbers in a struct whose field has a tag
+//
+//	metric:"myapp_orders_total counter Orders so far."
+//
+// (a name, then gauge or counter, then a help text; "name{label}" for a map, whose
+// keys are the label's values) are in MonitorHandler's text for Prometheus, too.
 type Monitor interface {
 	Monitor() any
 }

@@ -45,10 +45,11 @@ type Server struct {
 	current atomic.Pointer[service]
 }
 
-// Serve serves until ctx is done, then stops gracefully and returns nil.
-// Stopping means: no connection is accepted any more, idle ones are closed, and
+// Serve serves until ctx is done, then stops gracefully and returns nil. The log
+// hears of start and stop. Where Options.DrainDelay is set, the server serves on
+// for that long first. Stopping means: no connection is accepted any more, idle ones are closed, and
 // the actions that implement Stopper are stopped in reverse order while
-// requests under way finish. After Options.ShutdownTimeout the remaining
+// requests under way finish, which Request.Stopping tells those without an end. After Options.ShutdownTimeout the remaining
 // connections are cut off, which is an error if requests were lost by it, as is
 // a Stopper's error.
 //
@@ -284,6 +285,14 @@ func Run(hosts ...*Host) error { return (&Server{Hosts: hosts}).Run() }
 // address, stops gracefully on SIGINT and SIGTERM, and at once on the second
 // of these signals.
 //
+// SIGHUP, which a terminal sends when it closes, ends nothing: certificates are read
+// again when they change, and files of the log are the Logger's. After a clean
+// stop Run returns nil, and the program should end with status 0:
+//
+//	if err := aerys.Run(host); err != nil {
+//		log.Fatal(err)
+//	}
+//
 // On Unix it listens on sockets that systemd passes (socket activation) where
 // a host is exposed on their address, and SIGUSR2 replaces the program without
 // a refused connection: the same command is started again, on the same sockets
@@ -292,8 +301,11 @@ func Run(hosts ...*Host) error { return (&Server{Hosts: hosts}).Run() }
 // kills it, says so in the log and serves on. It runs as the user that
 // Options.User names, and has to be able to read the program and the
 // certificates as that. A set-user-id or set-group-id program is not replaced.
-// A supervisor that watches the process id, and a container's process 1, will
-// take a hand-over for the end of the program.
+//
+// systemd is told when the server serves, stops, and is another process
+// (sd_notify(3): a unit of Type=notify needs nothing else). Another supervisor that
+// watches the process id, and a container's process 1, will take a hand-over for the
+// end of the program.
 func (s *Server) Run() error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -409,6 +421,7 @@ func MonitorHandler(req *Request, res *Response) {
 func (sv *service) follow(req *Request, res *Response) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	defer res.End()
 	for req.Method != http.MethodHead {
 		res.WriteString("data: " + sv.encodedState() + "\n\n")
 		if res.Flush() != nil {

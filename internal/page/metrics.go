@@ -105,7 +105,8 @@ func (m *metrics) walk(v reflect.Value, at place) {
 
 func (m *metrics) walkStruct(v reflect.Value, at place) {
 	for i := range v.NumField() {
-		if name := v.Type().Field(i).Tag.Get("label"); name != "" {
+		field := v.Type().Field(i)
+		if name := field.Tag.Get("label"); name != "" && field.IsExported() {
 			at.labels = label(at.labels, name, text(v.Field(i)))
 		}
 	}
@@ -121,7 +122,7 @@ func (m *metrics) walkStruct(v reflect.Value, at place) {
 }
 
 // shape is that of a tag: the name, a label, the kind and the help.
-var shape = regexp.MustCompile(`^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([a-zA-Z_][a-zA-Z0-9_]*)\})? (gauge|counter|histogram) (.+)$`)
+var shape = regexp.MustCompile(`(?s)^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([a-zA-Z_][a-zA-Z0-9_]*)\})? (gauge|counter|histogram) (.+)$`)
 
 // add adds what a tag is about.
 func (m *metrics) add(tag string, v reflect.Value, series string) {
@@ -162,9 +163,13 @@ func (f *family) add(name, labels string, v reflect.Value) {
 	if labels != "" {
 		name += "{" + labels + "}"
 	}
+	sample := text(v)
+	if _, err := strconv.ParseFloat(sample, 64); err != nil {
+		panic(fmt.Sprintf("aerys: a Monitor returned %q for the metric %s: want a number", sample, name))
+	}
 	if !f.known[name] {
 		f.known[name] = true
-		fmt.Fprintf(&f.text, "%s %s\n", name, text(v))
+		fmt.Fprintf(&f.text, "%s %s\n", name, sample)
 	}
 }
 

@@ -1,12 +1,20 @@
 package spec
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
+	"time"
 
 	"aerys"
+	"aerys/static"
+	"aerys/ws"
 )
 
 func TestMonitor(t *testing.T) {
@@ -94,5 +102,118 @@ func TestMonitorWithoutServer(t *testing.T) {
 	}))
 	if _, body := statusAndBody(t, s.get(t, "/")); body != "serving\n" {
 		t.Errorf("%q", body)
+	}
+}
+
+// TestMonitorAnswersInTheTypePreferred has in each row what a client accepts, and
+// what it gets.
+func TestMonitorAnswersInTheTypePreferred(t *testing.T) {
+	s := run(t, aerys.Options{}, at(aerys.MonitorHandler))
+	for accept, want := range map[string]string{
+		"":                                  "application/json",
+		"*/*":                               "application/json",
+		"application/json, text/html;q=0.9": "application/json",
+		"text/html;q=0.5, application/json;q=0.5":                                               "application/json",
+		"application/json;q=0.1, text/*":                                                        "text/plain; version=0.0.4; charset=utf-8",
+		"text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8": "text/html; charset=utf-8",
+		"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;escaping=allow-utf-8;q=0.3,*/*;q=0.2": "text/plain; version=0.0.4; charset=utf-8",
+		"text/event-stream": "text/event-stream",
+	} {
+		request, _ := http.NewRequest("HEAD", s.url(), nil) // of which events have an end
+		request.Header.Set("Accept", accept)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(accept, err)
+		}
+		response.Body.Close()
+		is(t, response.Header.Get("Content-Type"), want)
+		is(t, response.Header.Get("Cache-Control"), "no-store")
+		policy := response.Header.Get("Content-Security-Policy")
+		if html := strings.HasPrefix(want, "text/html"); html != strings.HasPrefix(policy, "default-src 'none'") || html != (strings.Count(policy, "'sha256-") == 2) {
+			t.Errorf("%s: the policy is %q", want, policy)
+		}
+	}
+}
+
+// The page has all in it, save what it asks of its own address.
+func TestMonitorPageIsSelfContained(t *testing.T) {
+	s := run(t, aerys.Options{}, at(aerys.MonitorHandler))
+	_, html := statusAndBody(t, converse(t, s.addresses[0], "GET / HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nConnection: close\r\n\r\n"))
+	for _, outside := range regexp.MustCompile(`(?i)(src|href|action)=\S*|url\(|import |https?://[^ ]*`).FindAllString(html, -1) {
+		if outside != `href="data:,">` && !strings.HasPrefix(outside, "http://www.w3.org/") {
+			t.Errorf("the page asks for %s", outside)
+		}
+	}
+	if !strings.Contains(html, "<noscript>") || strings.Contains(html, "innerHTML") {
+		t.Errorf("%s", html)
+	}
+}
+
+// Events come until the server stops, which does not wait for whoever looks on.
+func TestMonitorStream(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			s, url, client := runOver(t, protocol, aerys.Options{ShutdownTimeout: time.Hour}, new(aerys.Host).Use(aerys.MonitorHandler))
+			request, _ := http.NewRequest("GET", url, nil)
+			request.Header.Set("Accept", "text/event-stream")
+			response, err := client.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			lines := bufio.NewScanner(response.Body)
+			for range 2 {
+				lines.Scan()
+				event, isData := strings.CutPrefix(lines.Text(), "data: ")
+				var state aerys.ServerState
+				if err := json.Unmarshal([]byte(event), &state); !isData || err != nil || state.Hosts[0].Active != 1 || state.Process.Goroutines < 1 || state.Process.Heap < 1 || state.Process.Memory < 1 {
+					t.Errorf("%q (%v)", lines.Text(), err)
+				}
+				lines.Scan()
+				is(t, lines.Text(), "")
+			}
+			stopped := make(chan error, 1)
+			go func() { stopped <- s.stop() }()
+			for lines.Scan() {
+			}
+			is(t, lines.Err(), "<nil>")
+			is(t, <-stopped, "<nil>")
+		})
+	}
+}
+
+// Nothing that is not there is told of.
+func TestMonitorHasNoEmptyLists(t *testing.T) {
+	s := run(t, aerys.Options{}, local("b").Name("b"), at(aerys.Router().Get("/a", says("a")).Get("/m", aerys.MonitorHandler),
+		static.FS(fstest.MapFS{}), ws.Websocket(new(app))))
+	_, body := statusAndBody(t, s.get(t, "/m"))
+	if strings.Contains(body, "null") || strings.Contains(body, "[]") || !strings.Contains(body, `"messages_read":0`) || !strings.Contains(body, `"buffered_bytes":0`) {
+		t.Error(body)
+	}
+}
+
+// Every figure has one name, spelled alike, and is one of Prometheus's, too.
+func TestEveryFigureHasItsNames(t *testing.T) {
+	for _, of := range []any{aerys.ServerState{}, aerys.HostState{}, ws.State{}, static.Figures{}} {
+		figures(t, reflect.TypeOf(of))
+	}
+}
+
+var spelling = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*(,omitempty|,omitzero)?$`)
+
+func figures(t *testing.T, of reflect.Type) {
+	for i := range of.NumField() {
+		field := of.Field(i)
+		kind, metric := field.Type.Kind(), field.Tag.Get("metric")
+		if name := field.Tag.Get("json"); !field.Anonymous && !spelling.MatchString(name) {
+			t.Errorf("%v.%s is %q in JSON", of, field.Name, name)
+		}
+		switch {
+		case kind == reflect.Struct && metric == "" && field.Type != reflect.TypeFor[time.Time]():
+			figures(t, field.Type)
+		case kind == reflect.Slice || field.Tag.Get("label") != "":
+		case !strings.HasPrefix(metric, "aerys_") && !strings.HasPrefix(metric, "go_"):
+			t.Errorf("%v.%s is %q for Prometheus", of, field.Name, metric)
+		}
 	}
 }
