@@ -69,7 +69,7 @@ type BrokerState struct {
 	Lost     uint64    `json:"lost" metric:"aerys_ws_broker_lost_total counter Messages to other nodes that the broker did not take."`
 	Unknown  uint64    `json:"unknown" metric:"aerys_ws_broker_unknown_total counter Messages from other nodes that this version does not know."`
 	Queued   int64     `json:"queued_bytes" metric:"aerys_ws_broker_queued_bytes gauge Bytes that wait for the broker."`
-	LastLost time.Time `json:"last_lost,omitzero"` // when messages from or to others may have been lost
+	LastLost time.Time `json:"last_lost,omitzero" metric:"aerys_ws_broker_last_lost_timestamp_seconds gauge When messages from or to other nodes may have been lost, in seconds since 1970, or 0."`
 }
 
 // counters are what there was of clients so far.

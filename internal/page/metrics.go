@@ -177,6 +177,9 @@ func (f *family) add(name, labels string, v reflect.Value) {
 func text(v reflect.Value) string {
 	switch value := v.Interface().(type) {
 	case time.Time:
+		if value.IsZero() {
+			return "0"
+		}
 		return strconv.FormatFloat(float64(value.UnixMilli())/1000, 'f', -1, 64)
 	case []string:
 		return strings.Join(value, " ")

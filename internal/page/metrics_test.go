@@ -22,6 +22,7 @@ type whole struct {
 	Name     string    `label:"host"`
 	Where    []string  `label:"address"`
 	Began    time.Time `metric:"began_seconds gauge When."`
+	Never    time.Time `metric:"never_seconds gauge Not yet."`
 	Stopping bool      `metric:"stopping gauge Whether."`
 	Times    struct {
 		Count   int64
@@ -45,6 +46,9 @@ func TestMetrics(t *testing.T) {
 	want := strings.ReplaceAll(`# HELP began_seconds When.
 # TYPE began_seconds gauge
 began_seconds{L} 1.5
+# HELP never_seconds Not yet.
+# TYPE never_seconds gauge
+never_seconds{L} 0
 # HELP stopping Whether.
 # TYPE stopping gauge
 stopping{L} 1

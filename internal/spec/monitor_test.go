@@ -205,6 +205,10 @@ func figures(t *testing.T, of reflect.Type) {
 	for i := range of.NumField() {
 		field := of.Field(i)
 		kind, metric := field.Type.Kind(), field.Tag.Get("metric")
+		if kind == reflect.Pointer {
+			figures(t, field.Type.Elem())
+			continue
+		}
 		if name := field.Tag.Get("json"); !field.Anonymous && !spelling.MatchString(name) {
 			t.Errorf("%v.%s is %q in JSON", of, field.Name, name)
 		}
