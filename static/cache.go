@@ -90,7 +90,7 @@ func (c *cache) look(key string, known *resource, reload bool) (*resource, error
 func (c *cache) report(err error) {
 	now, last := c.now(), c.reported.Load()
 	if (last == 0 || now-last >= int64(time.Second)) && c.reported.CompareAndSwap(last, now) {
-		c.source.Logger.Warn("static: 403, for this process may not read a file: change its permissions", "error", err)
+		c.source.Logger.Warn("static: 403 for what may not be read: let the user of this process read it, and the directories on its way", "error", err)
 	}
 }
 

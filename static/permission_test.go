@@ -49,7 +49,7 @@ func TestUnreadable(t *testing.T) {
 		{"GET /file", 200, "", "x"},
 		{"GET /b.css\nAccept-Encoding: br, gzip", 200, "Content-Encoding:", "plain"},
 	})
-	if !strings.Contains(log.String(), "open file: permission denied") || !strings.Contains(log.String(), "level=WARN") {
+	if !strings.Contains(log.String(), "open file: permission denied") || !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "files=static.FS") {
 		t.Errorf("the log: %s", log.String())
 	}
 }

@@ -112,6 +112,7 @@ func newFiles(place string, files fs.FS, closer func() error, options []Options)
 	if err := s.complete(files); err != nil {
 		panic(fmt.Sprintf("%s: %v", place, err))
 	}
+	s.Logger = s.Logger.With("files", place)
 	return &Files{source: s, cache: newCache(s), closer: closer}
 }
 
