@@ -309,7 +309,7 @@ type Bucket struct {
 	Count   int64   `json:"count"`
 }
 
-func (s *site) state() HostState {
+func (s *site) state(seen map[any]bool) HostState {
 	state := HostState{Name: s.host.String(), Active: s.traffic.Active(), Requests: make(map[string]int64)}
 	for class := 1; class <= 5; class++ {
 		state.Requests[fmt.Sprintf("%dxx", class)] = s.traffic.Answered(class)
@@ -319,11 +319,7 @@ func (s *site) state() HostState {
 	d.Count = s.traffic.Within(func(bound time.Duration, answers int64) {
 		d.Buckets = append(d.Buckets, Bucket{bound.Seconds(), answers})
 	})
-	for _, action := range s.host.actions {
-		if monitor, ok := action.(Monitor); ok {
-			state.Handlers = append(state.Handlers, monitor.Monitor())
-		}
-	}
+	state.Handlers = statesOf(s.host.actions, seen)
 	return state
 }
 

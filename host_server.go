@@ -107,6 +107,10 @@ type service struct {
 	began       time.Time
 	started     []any // actions, in the order of their start
 	pause       func(time.Duration)
+
+	glance  sync.Mutex // guards all below
+	glanced time.Time
+	seen    string // the state at that time, as JSON
 }
 
 // patience is for how many ConnectionTimeouts more of a body is waited for, and a
@@ -379,8 +383,9 @@ func (sv *service) state() ServerState {
 	state := ServerState{Since: sv.began, Stopping: c.Stopping.Load(), Connections: ConnectionState{
 		c.Open.Load(), c.Accepted.Load(), c.Refused.Load(), received, sent}}
 	state.Process.Goroutines, state.Process.Heap, state.Process.Memory = serve.Process()
+	seen := make(map[any]bool)
 	for _, s := range sv.sites {
-		host := s.state()
+		host := s.state(seen)
 		for _, l := range sv.listeners {
 			if slices.Contains(l.sites, s) {
 				host.Addresses = append(host.Addresses, l.Address.String())
@@ -423,7 +428,7 @@ func (sv *service) follow(req *Request, res *Response) {
 	defer tick.Stop()
 	defer res.End()
 	for req.Method != http.MethodHead {
-		res.WriteString("data: " + sv.encodedState() + "\n\n")
+		res.WriteString("data: " + sv.sharedState() + "\n\n")
 		if res.Flush() != nil {
 			return
 		}
@@ -435,6 +440,17 @@ func (sv *service) follow(req *Request, res *Response) {
 			return
 		}
 	}
+}
+
+// sharedState is encodedState for those who look on at once, however many: for each,
+// every client of a WebSocket endpoint is looked at.
+func (sv *service) sharedState() string {
+	sv.glance.Lock()
+	defer sv.glance.Unlock()
+	if time.Since(sv.glanced) > time.Second/2 {
+		sv.seen, sv.glanced = sv.encodedState(), time.Now()
+	}
+	return sv.seen
 }
 
 // encodedState is the state as JSON.

@@ -375,10 +375,12 @@ func askedPath(req *Request) string {
 // Monitor implements [Monitor]: it returns, by method ("*" for mounts) and
 // pattern, what those of the route's actions that are Monitors return, in order.
 // Routes without any are left out.
-func (r *Routes) Monitor() any {
+func (r *Routes) Monitor() any { return r.states(nil) }
+
+func (r *Routes) states(seen map[any]bool) map[string]map[string][]any {
 	states := make(map[string]map[string][]any)
 	for _, route := range r.routes {
-		of := statesOf(route.actions)
+		of := statesOf(route.actions, seen)
 		if of == nil {
 			continue
 		}
@@ -391,17 +393,34 @@ func (r *Routes) Monitor() any {
 	return states
 }
 
-// statesOf returns what those that are Monitors tell.
-func statesOf(actions []Action) (states []any) {
+// statesOf returns what those that are Monitors tell, and have not been seen.
+func statesOf(actions []Action, seen map[any]bool) (states []any) {
 	for _, action := range actions {
 		switch action := action.(type) {
 		case *mount:
-			states = append(states, statesOf(action.actions)...)
+			states = append(states, statesOf(action.actions, seen)...)
+		case *Routes:
+			if of := action.states(seen); len(of) > 0 {
+				states = append(states, of)
+			}
 		case Monitor:
-			states = append(states, action.Monitor())
+			if isFirst(action, seen) {
+				states = append(states, action.Monitor())
+			}
 		}
 	}
 	return states
+}
+
+// isFirst reports whether an action is not among those seen, and adds it to them. One
+// whose type cannot be compared never is.
+func isFirst(action any, seen map[any]bool) bool {
+	if seen == nil || !reflect.ValueOf(action).Comparable() {
+		return true
+	}
+	known := seen[action]
+	seen[action] = true
+	return !known
 }
 
 // methods returns the methods that have routes, sorted.
@@ -424,11 +443,8 @@ func walk(actions []Action, visit func(any)) {
 
 func walkUnseen(actions []Action, seen map[any]bool, visit func(any)) {
 	for _, action := range actions {
-		if reflect.ValueOf(action).Comparable() {
-			if seen[action] {
-				continue
-			}
-			seen[action] = true
+		if !isFirst(action, seen) {
+			continue
 		}
 		visit(action)
 		if router, ok := action.(*Routes); ok {

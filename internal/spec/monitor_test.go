@@ -192,6 +192,18 @@ func TestMonitorHasNoEmptyLists(t *testing.T) {
 	}
 }
 
+// What is registered often is told of once, where it comes first.
+func TestMonitorTellsOnce(t *testing.T) {
+	shared, log := &part{name: "shared"}, new(events)
+	shared.log = log
+	s := run(t, aerys.Options{},
+		local("x").Name("x").Use(aerys.Router().Use(shared).Get("/a", says("a")).Post("/b", shared, &part{name: "b", log: log})),
+		at(shared, &part{name: "last", log: log}, aerys.Router().Mount("/c", shared)))
+	hosts := s.state().Hosts
+	is(t, hosts[0].Handlers, "[map[GET:map[/a:[shared]] POST:map[/b:[b]]]]")
+	is(t, hosts[1].Handlers, "[last]")
+}
+
 // Every figure has one name, spelled alike, and is one of Prometheus's, too.
 func TestEveryFigureHasItsNames(t *testing.T) {
 	for _, of := range []any{aerys.ServerState{}, aerys.HostState{}, ws.State{}, static.Figures{}} {
