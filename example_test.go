@@ -528,6 +528,51 @@ func ExampleState() {
 	// that was all: true true
 }
 
+// An API: JSON comes in and goes out, errors too, whoever finds them.
+func ExampleHost_Errors() {
+	type order struct{ Item string }
+	api := aerys.Router().Post("/orders", func(req *aerys.Request, res *aerys.Response) {
+		var o order
+		if req.JSON(&o) != nil {
+			return // 400, 413 or 415, and what is wrong with it
+		}
+		if o.Item == "" {
+			res.Fail(&aerys.Error{Status: 422, Err: errors.New("an order needs an Item"), Public: true})
+			return
+		}
+		res.SetStatus(http.StatusCreated).JSON(o)
+	})
+	host := new(aerys.Host).Use(api).Errors(func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) {
+		res.JSON(map[string]any{"status": e.Status, "error": e.Text()})
+	})
+	for _, body := range []string{`{"Item":"tea"}`, `{}`, `{"Item":7}`} {
+		request := httptest.NewRequest("POST", "/orders", strings.NewReader(body))
+		request.Header.Set("Content-Type", "application/json")
+		answer := httptest.NewRecorder()
+		host.ServeHTTP(answer, request)
+		fmt.Print(answer.Code, " ", answer.Body)
+	}
+	// Output:
+	// 201 {"Item":"tea"}
+	// 422 {"error":"an order needs an Item","status":422}
+	// 400 {"error":"number does not fit Item, at line 1, column 9","status":400}
+}
+
+// Middleware that answers in the place of an empty page.
+func ExampleResponse_Reset() {
+	never := func(next aerys.Handler) aerys.Handler {
+		return aerys.HandlerFunc(func(req *aerys.Request, res *aerys.Response) {
+			if next.Serve(req, res); res.Status() == 200 && res.Written() == 0 {
+				res.Reset().SetStatus(http.StatusNoContent)
+			}
+		})
+	}
+	server := httptest.NewServer(new(aerys.Host).Use(never, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(200) }))
+	defer server.Close()
+	fmt.Println(get(server.URL))
+	// Output: 204
+}
+
 // A header field that could forge another is refused, not cleaned.
 func ExampleResponse_Err() {
 	quiet := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) {

@@ -170,7 +170,7 @@ func (h *Host) optionsFor(*http.Request) *Options { return h.alone.options }
 type site struct {
 	host    *Host
 	options *Options
-	handler Handler
+	actions *list
 	methods []string
 	tls     *listen.Rules // nil without Encrypt
 	traffic serve.Traffic
@@ -187,7 +187,7 @@ func newSite(h *Host, options *Options) *site {
 	methods = slices.Compact(methods)
 	own := *options
 	own.host, own.errors = h.String(), h.errors
-	return &site{host: h, options: &own, handler: listOf(h.actions, true), methods: methods}
+	return &site{host: h, options: &own, actions: listOf(h.actions, true), methods: methods}
 }
 
 // readRules reads the site's certificate, if it is to have one.
@@ -202,13 +202,13 @@ func (s *site) readRules() (err error) {
 // newErrorSite is a site that gives one answer to all requests.
 func newErrorSite(options *Options, status int, text string) *site {
 	e := &Error{Status: status, Err: errors.New(text), Public: true}
-	return &site{host: new(Host), options: options, handler: HandlerFunc(func(_ *Request, res *Response) {
+	return &site{host: new(Host), options: options, actions: listOf([]Action{func(_ *Request, res *Response) {
 		if status < 400 {
 			res.End()
 		} else {
 			res.Fail(e)
 		}
-	})}
+	}}, true)}
 }
 
 // serve runs the host's actions on one request. sv is the server whose
@@ -248,10 +248,10 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body,
 		x.response.SetHeader("Allow", strings.Join(s.methods, ", "))
 		x.locals.refusal = &Error{Status: refusal(r)}
 	}
-	if isExtendedConnect(r) && x.locals.refusal != nil { // a 2xx of middleware would open a tunnel
+	if x.locals.refusal != nil && isExtendedConnect(r) { // a 2xx of middleware would open a tunnel
 		x.response.Fail(x.locals.refusal)
 	} else {
-		s.handler.Serve(&x.request, &x.response)
+		s.actions.run(&x.request, &x.response, standing{})
 	}
 	x.finish()
 }

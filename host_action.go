@@ -97,10 +97,15 @@ type list struct {
 	last    bool    // nothing follows: what is not answered here is answered with 404
 }
 
-// Serve implements Handler.
+// Serve implements Handler, for the middleware around the list: it sees how a
+// panic is answered.
 func (l *list) Serve(req *Request, res *Response) {
 	defer rescue(req, res)
-	before := standingOf(req, res)
+	l.run(req, res, standingOf(req, res))
+}
+
+// run runs the actions of a list that begins when things stand as before.
+func (l *list) run(req *Request, res *Response, before standing) {
 	if req.locals.refusal == nil {
 		for _, action := range l.actions {
 			action.Serve(req, res)
@@ -122,7 +127,7 @@ func (l *list) Serve(req *Request, res *Response) {
 type standing struct {
 	state   State
 	status  int    // that was set, or 0
-	fault   error  // of a header that cannot be sent, or nil
+	refused bool   // for a header that cannot be sent
 	failure *Error // what is wrong with the request, or nil
 }
 
@@ -136,14 +141,14 @@ func standingOf(req *Request, res *Response) standing {
 
 // answers reports whether an action has answered since things stood as before.
 func (s standing) answers(before standing) bool {
-	return s.state != None || s.fault != nil || s.failure != before.failure || s.status != before.status && s.status >= 300
+	return s.state != None || s.refused || s.failure != before.failure || s.status != before.status && s.status >= 300
 }
 
 // settle answers where what an action did says how.
 func (s standing) settle(req *Request, res *Response) {
 	switch {
-	case s.fault != nil:
-		res.failRefused(req, s.fault)
+	case s.refused:
+		res.failRefused(req)
 	case s.state != None:
 	case s.status >= 400:
 		res.fail(req, &Error{Status: s.status})
@@ -161,10 +166,11 @@ func (s standing) settle(req *Request, res *Response) {
 func (r *Response) standing() standing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state >= Streaming {
-		return standing{state: r.state}
-	}
-	return standing{state: r.state, status: r.status, fault: r.fault}
+	return r.stands()
+}
+
+func (r *Response) stands() standing {
+	return standing{state: r.state, status: r.status, refused: r.fault != nil && r.state < Streaming}
 }
 
 // resume sets the status to one that there was, if nothing was started.
@@ -177,13 +183,13 @@ func (r *Response) resume(status int) {
 	}
 }
 
-// serveStandard tells whether a handler of net/http runs, and returns whether one
-// did before.
-func (r *Response) serveStandard(runs bool) (did bool) {
+// switchStandard notes whether a handler of net/http runs from now on, and returns
+// how things stand, and whether one did.
+func (r *Response) switchStandard(runs bool) (now standing, did bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	did, r.standard = r.standard, runs
-	return did
+	return r.stands(), did
 }
 
 // begun notes that the response is started, and by whom.
@@ -320,16 +326,19 @@ func (s standard) Serve(req *Request, res *Response) {
 	if call.busy {
 		call = new(standardCall)
 	}
-	call.busy = true
-	defer func() { call.busy = false }()
-	before := standingOf(req, res)
-	call.Response, call.request, call.before = res, req, int32(before.status)
+	failure := req.failure()
+	before, outer := res.switchStandard(true)
+	call.Response, call.request, call.before, call.busy = res, req, int32(before.status), true
 	call.passed.Store(0)
-	defer res.serveStandard(res.serveStandard(true))
 	s.handler.ServeHTTP(standardWriter{call}, req.Request)
+	now, _ := res.switchStandard(outer)
+	call.busy = false
+	if now.state != None {
+		return
+	}
 	if passed := call.passed.Load(); passed > 0 {
 		res.resume(int(passed) - 1)
-	} else if now := standingOf(req, res); now.state == None && now.failure == before.failure {
+	} else if req.failure() == failure {
 		res.start()
 	}
 }
@@ -345,8 +354,8 @@ type standardCall struct {
 
 // pass tells that what follows fell through, if it did. A goroutine that the
 // handler no longer waits for may get here.
-func (c *standardCall) pass(r *Response) {
-	if now := r.standing(); now.state == None {
+func (c *standardCall) pass(now standing) {
+	if now.state == None {
 		c.passed.Store(1 + int32(now.status))
 	}
 }
@@ -380,9 +389,10 @@ func (f following) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case call == nil:
 		f.serveAlone(w, r)
 	case direct:
-		defer call.serveStandard(call.serveStandard(false))
+		_, outer := call.switchStandard(false)
 		f.next.Serve(call.request.with(r), call.Response)
-		call.pass(call.Response)
+		now, _ := call.switchStandard(outer)
+		call.pass(now)
 	default:
 		f.serveWrapped(call, w, r)
 	}
@@ -403,7 +413,7 @@ func (f following) serveWrapped(outer *standardCall, w http.ResponseWriter, r *h
 	switch {
 	case x.response.open(): // for the middleware to decide
 	case x.response.State() == None && x.response.Err() == nil:
-		outer.pass(&x.response)
+		outer.pass(x.response.standing())
 	default:
 		x.finish()
 	}

@@ -116,7 +116,10 @@ func (r *Response) fail(req *Request, e *Error) {
 		return
 	}
 	if answer := req.options.errors; first && answer != nil {
-		answer(req, r, e)
+		func() {
+			defer rescue(req, r)
+			answer(req, r, e)
+		}()
 	}
 	if r.State() == None {
 		r.page(req, e)
@@ -124,7 +127,10 @@ func (r *Response) fail(req *Request, e *Error) {
 }
 
 // failRefused answers in the place of what cannot be sent.
-func (r *Response) failRefused(req *Request, err error) {
+func (r *Response) failRefused(req *Request) {
+	r.mu.Lock()
+	err := r.fault
+	r.mu.Unlock()
 	req.log(slog.LevelError, "aerys: response refused", "error", err)
 	r.fail(req, &Error{Status: http.StatusInternalServerError, Err: err})
 }

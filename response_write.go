@@ -204,7 +204,7 @@ func (r *Response) prepare(size int) error {
 	}
 	if err != nil {
 		r.outside(func() {
-			r.failRefused(&r.exchange.request, err)
+			r.failRefused(&r.exchange.request)
 			r.End()
 		})
 		return err
