@@ -72,9 +72,7 @@ func ExampleHost_Encrypt() {
 	safe := new(aerys.Host).Expose("*", 443).
 		Encrypt("/etc/aerys/site.crt", "/etc/aerys/site.key", &tls.Config{MinVersion: tls.VersionTLS13}).
 		Use(hello)
-	plain := new(aerys.Host).Expose("*", 80).Use(func(req *aerys.Request, res *aerys.Response) {
-		res.SetStatus(http.StatusPermanentRedirect).SetHeader("Location", "https://"+req.Host+req.URL.RequestURI()).End()
-	})
+	plain := new(aerys.Host).Expose("*", 80).RedirectToHTTPS()
 
 	if err := aerys.Run(safe, plain); err != nil {
 		log.Fatal(err)
@@ -117,35 +115,19 @@ func ExampleServer() {
 	// <nil>
 }
 
-// accessLog tells a log about every answer.
-func accessLog(logger *slog.Logger) aerys.Middleware {
-	return func(next aerys.Handler) aerys.Handler {
-		return aerys.HandlerFunc(func(req *aerys.Request, res *aerys.Response) {
-			began := time.Now()
-			next.Serve(req, res)
-			status := res.Status()
-			if res.State() == aerys.None {
-				status = http.StatusNotFound // unless an action follows that answers
-			}
-			logger.Info("request", "client", req.RemoteAddr, "method", req.Method, "path", req.URL.Path,
-				"status", status, "took", time.Since(began))
-		})
-	}
-}
-
 // What comes first sees everything: here the log, with slog's care for what
 // clients put into a path.
-func Example_accessLog() {
+func ExampleAccessLog() {
 	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key == "time" || a.Key == "took" || a.Key == "client" {
+		if a.Key == "time" || a.Key == "duration" || a.Key == "client" {
 			return slog.Attr{} // not the same each time
 		}
 		return a
 	}}))
-	server := httptest.NewServer(new(aerys.Host).Use(accessLog(logger), aerys.Router().Get("/{name}", hello)))
+	server := httptest.NewServer(new(aerys.Host).Use(aerys.AccessLog(logger), aerys.Router().Get("/{name}", hello)))
 	defer server.Close()
 	get(server.URL + "/x%0aFAKE")
-	// Output: level=INFO msg=request method=GET path="/x\nFAKE" status=200
+	// Output: level=INFO msg=request method=GET path="/x\nFAKE" status=200 bytes=13
 }
 
 // Header fields that most pages should have: an action that does not start the

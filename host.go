@@ -157,6 +157,9 @@ func (h *Host) String() string {
 // wildcard reports whether the host goes by every name.
 func (h *Host) wildcard() bool { return h.name == "" || h.name == "*" }
 
+// hasOneName reports whether it goes by one and no other.
+func (h *Host) hasOneName() bool { return h.name != "" && h.name[0] != '*' }
+
 // ServeHTTP implements http.Handler.
 func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.once.Do(func() { h.alone = newSite(h, Options{}.withDefaults()) })

@@ -1,10 +1,84 @@
 package aerys
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
+	"time"
+
+	"aerys/internal/listen"
 )
+
+// AccessLog writes a line at level Info about every request that passes it, once it
+// was answered: method, path (decoded, without the query), status, bytes (of the
+// body, before compression), duration, client (the address in RemoteAddr, as
+// [TrustedProxies] leaves it), the id in X-Request-Id, the response's or else the
+// request's, and the error that [Response.Err] tells. A WebSocket has its line when
+// it is open, with status 101; an answer that was aborted has "aborted", and status
+// 0 if nothing of it was sent. nil is the server's Options.Logger.
+//
+// It belongs in front of a Host's actions: a request that falls through all that
+// follows it in a router has no line, for its answer is not known there.
+func AccessLog(logger *slog.Logger) Middleware {
+	return func(next Handler) Handler { return &accessLog{logger, next} }
+}
+
+type accessLog struct {
+	logger *slog.Logger
+	next   Handler
+}
+
+// Serve implements [Handler].
+func (a *accessLog) Serve(req *Request, res *Response) {
+	handler := cmp.Or(a.logger, req.options.Logger).Handler()
+	if !handler.Enabled(req.Context(), slog.LevelInfo) {
+		a.next.Serve(req, res)
+		return
+	}
+	method, path, began, aborted := req.Method, req.URL.Path, time.Now(), true
+	defer func() {
+		if state := res.State(); state != None || aborted {
+			now := time.Now()
+			line := slog.NewRecord(now, slog.LevelInfo, "request", 0) // without a place in the code, which takes long to find
+			line.AddAttrs(slog.String("method", method), slog.String("path", path), slog.Int("status", statusSent(res, aborted)),
+				slog.Int64("bytes", res.Written()), slog.Duration("duration", now.Sub(began)), slog.String("client", req.RemoteAddr))
+			addRest(&line, req, res, aborted)
+			handler.Handle(req.Context(), line)
+		}
+	}()
+	a.next.Serve(req, res)
+	aborted = false
+}
+
+// statusSent returns the status that the client got, or 0.
+func statusSent(res *Response, aborted bool) int {
+	if aborted && res.State() < Streaming {
+		return 0
+	}
+	return res.Status()
+}
+
+// addRest adds to a line what not every request has.
+func addRest(line *slog.Record, req *Request, res *Response, aborted bool) {
+	if id := cmp.Or(res.Header().Get("X-Request-Id"), req.Header.Get("X-Request-Id")); id != "" {
+		line.AddAttrs(slog.String("id", id[:min(len(id), mostOfID)]))
+	}
+	if err := res.Err(); err != nil {
+		line.AddAttrs(slog.Any("error", err))
+	}
+	if aborted {
+		line.AddAttrs(slog.Bool("aborted", true))
+	}
+}
+
+// mostOfID is how much of an id is logged, which any client may make up.
+const mostOfID = 128
 
 // TrustedProxies makes requests that come through a reverse proxy look as they
 // did to the proxy: the client's address is in RemoteAddr (with port 0), the
@@ -102,4 +176,73 @@ func last(values []string) string {
 	}
 	value := values[len(values)-1]
 	return strings.TrimSpace(value[strings.LastIndexByte(value, ',')+1:])
+}
+
+// RedirectToHTTPS answers every request that did not come over TLS, to this server
+// or to a proxy that [TrustedProxies] trusts, with 308: to the same path and query
+// of the encrypted host that goes by the name that was asked for, or else the first
+// that has a name. Its port is in the address unless it is 443; port, where it is
+// given, stands in its place for clients who reach the host by another, as behind a
+// container's mapping. Without an encrypted host on the server it is that of the
+// same name at 443.
+//
+// It is an action: what is to be answered in clear text, such as an ACME challenge,
+// is registered before it. 308 keeps the method and the body (RFC 9110 §15.4.9), and
+// clients may keep the answer.
+func (h *Host) RedirectToHTTPS(port ...int) *Host {
+	if len(port) > 1 || len(port) == 1 && (port[0] < 1 || port[0] > 65535) {
+		panic(fmt.Sprintf("aerys: Host.RedirectToHTTPS(%v): want a port from 1 to 65535, or none for that of the encrypted host", port))
+	}
+	return h.Use(func(req *Request, res *Response) {
+		if req.TLS == nil && req.URL.Scheme != "https" {
+			h.redirectToHTTPS(req, res, port)
+		}
+	})
+}
+
+func (h *Host) redirectToHTTPS(req *Request, res *Response, ports []int) {
+	name, port := listen.CanonicalName(req.Host), standardPort
+	if h.hasOneName() {
+		name = h.name
+	}
+	if sv := serviceOf(req); sv != nil {
+		name, port = sv.encrypted(name)
+	}
+	if !listen.ValidName(name) {
+		res.Fail(&Error{Status: http.StatusBadRequest, Err: errNoName, Public: true})
+		return
+	}
+	if len(ports) > 0 {
+		port = ports[0]
+	}
+	if port != standardPort {
+		name += ":" + strconv.Itoa(port)
+	}
+	res.SetHeader("Location", "https://"+name+withQuery(askedPath(req), req)).SetStatus(http.StatusPermanentRedirect).End()
+}
+
+// standardPort is that of https (RFC 9110 §4.2.2).
+const standardPort = 443
+
+var errNoName = errors.New("the request does not say which host it is for")
+
+// encrypted returns the name and port of the encrypted host that goes by a name, or
+// else of the first that has one. A name that is nowhere encrypted stays.
+func (sv *service) encrypted(name string) (string, int) {
+	other, otherPort := "", standardPort
+	for _, l := range sv.listeners {
+		bound, ok := l.Bound.Addr().(*net.TCPAddr)
+		if !ok || l.sites[0].tls == nil {
+			continue
+		}
+		if l.names.Find(name) != nil {
+			return name, bound.Port
+		}
+		for _, s := range l.sites {
+			if other == "" && s.host.hasOneName() {
+				other, otherPort = s.host.name, bound.Port
+			}
+		}
+	}
+	return cmp.Or(other, name), otherPort
 }

@@ -354,10 +354,15 @@ func refusal(r *http.Request) int {
 // stays, and pattern.EscapedPath leaves no backslash.
 func redirect(req *Request, res *Response) {
 	location := "/" + strings.TrimLeft(strings.TrimSuffix(askedPath(req), "/"), "/")
+	res.SetHeader("Location", withQuery(location, req)).SetStatus(http.StatusFound).End()
+}
+
+// withQuery returns path with the query of a request.
+func withQuery(path string, req *Request) string {
 	if req.URL.RawQuery != "" {
-		location += "?" + req.URL.RawQuery
+		return path + "?" + req.URL.RawQuery
 	}
-	res.SetHeader("Location", location).SetStatus(http.StatusFound).End()
+	return path
 }
 
 // askedPath returns the path that the client asked for, with what a mount or

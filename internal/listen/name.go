@@ -29,7 +29,7 @@ func ParseName(text string) (name string, port int, err error) {
 	if wild {
 		ascii = "*." + ascii
 	}
-	return canonicalName(ascii), int(number), nil
+	return CanonicalName(ascii), int(number), nil
 }
 
 // ValidName reports whether a name without a port could be in a Host header.
@@ -67,9 +67,9 @@ func isNoLabel(r rune) bool {
 	return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && r != '-' || 0x300 <= r && r < 0x370 || r == unicode.ReplacementChar
 }
 
-// canonicalName turns the value of a Host header into what names are looked up
+// CanonicalName turns the value of a Host header into what names are looked up
 // by: no port, no final dot, lower case.
-func canonicalName(host string) string {
+func CanonicalName(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && host[len(host)-1] != ']' {
 		host = host[:i]
 	}
@@ -110,7 +110,7 @@ func (n *Names[T]) Find(host string) T {
 	if len(n.named) == 0 {
 		return n.other
 	}
-	name := canonicalName(host)
+	name := CanonicalName(host)
 	if found, ok := n.named[name]; ok {
 		return found
 	}
