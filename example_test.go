@@ -334,6 +334,7 @@ func ExampleRouter() {
 			fmt.Fprintf(res, "This is user %s.", req.PathValue("id"))
 		}).
 		Put(`/users/{id:\d+}`, hello).
+		Patch(`/users/{id:\d+}`, hello).
 		Prefix("/api")
 	var site *aerys.Routes = aerys.Router().
 		Use(api).

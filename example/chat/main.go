@@ -11,7 +11,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
-	"encoding/json"
+	"errors"
 	"flag"
 	"io/fs"
 	"log"
@@ -34,11 +34,8 @@ func main() {
 	secret := flag.String("secret", rand.Text(), "what proves sessions: with a random one they end with the program")
 	flag.Parse()
 	name, service, err := net.SplitHostPort(*addr)
-	if err != nil {
-		log.Fatal("-addr: ", err)
-	}
-	port, err := net.LookupPort("tcp", service)
-	if err == nil {
+	port, wrong := net.LookupPort("tcp", service)
+	if err = errors.Join(err, wrong); err == nil {
 		err = aerys.Run(newChat(*secret, "lobby", "gophers", "kitchen").host().Expose(cmp.Or(name, "*"), port))
 	}
 	if err != nil {
@@ -91,7 +88,8 @@ func (c *chat) cookie(req *aerys.Request, value []byte, age int) *http.Cookie {
 func (c *chat) enter(req *aerys.Request, res *aerys.Response) {
 	form, err := req.ParseBody(1000)
 	if err != nil {
-		return // which is answered with 400, 413 or 415
+		res.SetStatus(http.StatusBadRequest)
+		return
 	}
 	name := strings.TrimSpace(form.Get("name"))
 	if n := utf8.RuneCountInString(name); n == 0 || n > 20 {
@@ -106,6 +104,5 @@ func (c *chat) leave(req *aerys.Request, res *aerys.Response) {
 }
 
 func (c *chat) whoAmI(req *aerys.Request, res *aerys.Response) {
-	text, _ := json.Marshal(map[string]any{"Name": c.visitor(req), "Rooms": c.names})
-	res.SetHeader("Content-Type", "application/json").SetHeader("Cache-Control", "no-store").End(string(text))
+	res.SetHeader("Cache-Control", "no-store").JSON(map[string]any{"Name": c.visitor(req), "Rooms": c.names})
 }
