@@ -79,6 +79,26 @@ func ExampleHost_Encrypt() {
 	}
 }
 
+// A test, or a program that has its sockets from elsewhere, makes the listener.
+func ExampleHost_Listen() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	server := &aerys.Server{
+		Hosts: []*aerys.Host{new(aerys.Host).Listen(listener).Use(hello)},
+		Ready: func([]net.Addr) {
+			fmt.Println(get("http://" + listener.Addr().String()))
+			stop()
+		},
+	}
+	if err := server.Serve(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: 200 Hello, world!
+}
+
 // Middleware and handlers of net/http are actions as they are.
 func ExampleHost_Use() {
 	signed := func(next http.Handler) http.Handler {

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,6 +71,22 @@ func (h *Host) Expose(addr string, port int) *Host {
 	if err != nil {
 		panic(fmt.Sprintf("aerys: Host.Expose(%q, %d): %v", addr, port, err))
 	}
+	return h.exposeOn(a)
+}
+
+// Listen adds a listener of the caller's, of whatever network, to the addresses
+// that the host is exposed on: one that listens already, or that is no socket of
+// the system. The server accepts from it from when it is ready, encrypted if the
+// host is, and closes it in the end: it serves once. Hosts may share one. A program
+// with such a listener cannot hand its sockets over (see [Server.Run]).
+func (h *Host) Listen(listener net.Listener) *Host {
+	if v := reflect.ValueOf(listener); !v.IsValid() || !v.Comparable() {
+		panic(fmt.Sprintf("aerys: Host.Listen(%T): want a listener, by its pointer", listener))
+	}
+	return h.exposeOn(listen.AddressOf(listener))
+}
+
+func (h *Host) exposeOn(a listen.Address) *Host {
 	if !slices.Contains(h.addresses, a) {
 		h.addresses = append(h.addresses, a)
 	}

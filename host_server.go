@@ -304,7 +304,8 @@ func Run(hosts ...*Host) error { return (&Server{Hosts: hosts}).Run() }
 // gracefully. If the new one ends before, or does not serve after 90 s, this one
 // kills it, says so in the log and serves on. It runs as the user that
 // Options.User names, and has to be able to read the program and the
-// certificates as that. A set-user-id or set-group-id program is not replaced.
+// certificates as that. A set-user-id or set-group-id program is not replaced, nor
+// one that has made a listener itself (see [Host.Listen]).
 //
 // systemd is told when the server serves, stops, and is another process
 // (sd_notify(3): a unit of Type=notify needs nothing else). Another supervisor that

@@ -43,6 +43,10 @@ func TestHostPanicsAtWrongArguments(t *testing.T) {
 		{"negative port", func(h *Host) { h.Expose("::", -1) }, `Host.Expose("::", -1)`},
 		{"a name to listen on", func(h *Host) { h.Expose("example.com", 80) }, `want "*", "localhost", an IP address`},
 		{"socket with port", func(h *Host) { h.Expose("/run/a.sock", 80) }, `a Unix socket has port 0`},
+		{"no listener", func(h *Host) { h.Listen(nil) }, `Host.Listen(<nil>): want a listener`},
+		{"one that cannot be compared", func(h *Host) { h.Listen(listeners{}) }, `Host.Listen(aerys.listeners): want a listener, by its pointer`},
+		{"a port that is none", func(h *Host) { h.RedirectToHTTPS(0) }, `aerys: Host.RedirectToHTTPS([0]): want a port from 1 to 65535`},
+		{"two ports", func(h *Host) { h.RedirectToHTTPS(1, 2) }, `Host.RedirectToHTTPS([1 2])`},
 		{"no certificate", func(h *Host) { h.Encrypt("", "") }, `aerys: Host.Encrypt("", ""): want a certificate file, or a tls.Config with GetCertificate`},
 		{"none in the config", func(h *Host) { h.Encrypt("", "", &tls.Config{NextProtos: []string{"h2"}}) }, `want a certificate file, or a tls.Config with GetCertificate`},
 		{"no config", func(h *Host) { h.Encrypt("", "", nil) }, `want a certificate file, or a tls.Config with GetCertificate`},
@@ -78,6 +82,11 @@ func TestAddressesAreShownAndOpened(t *testing.T) {
 		{new(Host).Name("www.example.com").Expose("*", 80), "http://www.example.com/"},
 		{new(Host).Name("[::1]").Expose("*", 80), "http://[::1]/"},
 		{new(Host).Expose("/run/aerys.sock", 0), "unix:/run/aerys.sock"},
+		{new(Host).Listen(&boundTo{&net.TCPAddr{Port: 81}}), "http://localhost:81/"},
+		{new(Host).Listen(&boundTo{&net.TCPAddr{IP: net.IPv6loopback, Port: 80}}), "http://localhost/"},
+		{new(Host).Listen(&boundTo{&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80}}), "http://192.0.2.1/"},
+		{new(Host).Listen(&boundTo{&net.UnixAddr{Net: "unix", Name: "/x"}}), "unix:/x"},
+		{new(Host).Listen(&boundTo{&net.IPAddr{IP: net.IPv4(192, 0, 2, 1)}}), "ip:192.0.2.1"},
 	} {
 		options := Options{}.withDefaults()
 		sv := &service{options: options, serving: serve.New(limitsOf(options), options.Logger)}
@@ -94,6 +103,12 @@ func TestAddressesAreShownAndOpened(t *testing.T) {
 			t.Errorf("%v: %s, want %s", l.Address, url, test.url)
 		}
 	}
+}
+
+// listeners is a listener whose values cannot be compared.
+type listeners struct {
+	net.Listener
+	_ []net.Listener
 }
 
 // boundTo is a listener that only has an address.

@@ -19,7 +19,25 @@ type Address struct {
 	Network string // as net.Listen wants it
 	Host    string // "" for every interface; the path of a Unix socket
 	Port    int
+
+	given net.Listener // there, or nil
 }
+
+// AddressOf returns the address of a listener that there is.
+func AddressOf(l net.Listener) Address {
+	a := Address{Network: l.Addr().Network(), Host: l.Addr().String(), given: l}
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+		if a.Host, a.Port = tcp.IP.String(), tcp.Port; tcp.IP.IsUnspecified() {
+			a.Host = ""
+		}
+	}
+	return a
+}
+
+// IsGiven reports whether the listener was there before the server.
+func (a Address) IsGiven() bool { return a.given != nil }
+
+func (a Address) isTCP() bool { return strings.HasPrefix(a.Network, "tcp") }
 
 // ParseAddress reads "*", "localhost", an IP address, or the path of a Unix socket.
 func ParseAddress(addr string, port int) (Address, error) {
@@ -52,7 +70,7 @@ func ParseAddress(addr string, port int) (Address, error) {
 
 // String returns host and port, or a path.
 func (a Address) String() string {
-	if a.Network == "unix" {
+	if !a.isTCP() {
 		return a.Host
 	}
 	return net.JoinHostPort(cmp.Or(a.Host, "*"), strconv.Itoa(a.Port))
@@ -61,6 +79,9 @@ func (a Address) String() string {
 // listen binds the address. The file of a Unix socket that nobody listens on any
 // more is replaced.
 func (a Address) listen() (net.Listener, error) {
+	if a.given != nil {
+		return a.given, nil
+	}
 	if a.Network != "unix" {
 		// Idle connections end by ConnectionTimeout and WebSockets by their
 		// heartbeat: probes of the kernel's would cost four system calls each.

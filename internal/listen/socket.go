@@ -17,6 +17,9 @@ type Socket struct {
 
 // Bind takes the listener over from those inherited, or makes it.
 func (s *Socket) Bind(inherited []net.Listener) (err error) {
+	if s.Address.IsGiven() {
+		inherited = nil
+	}
 	for i, other := range inherited {
 		if other != nil && s.Address.is(other.Addr()) {
 			s.Bound, inherited[i] = other, nil
@@ -26,7 +29,7 @@ func (s *Socket) Bind(inherited []net.Listener) (err error) {
 	if s.Bound, err = s.Address.listen(); err != nil {
 		return err
 	}
-	if unix, ok := s.Bound.(*net.UnixListener); ok && s.Address.Host[0] != '@' {
+	if unix, ok := s.Bound.(*net.UnixListener); ok && !s.Address.IsGiven() && s.Address.Host[0] != '@' {
 		unix.SetUnlinkOnClose(false)
 		s.file, err = os.Lstat(s.Address.Host)
 	}
@@ -55,8 +58,8 @@ func (s *Socket) Remove() {
 
 // URL is where a person opens the address, by a name if that is needed.
 func (s *Socket) URL(name string, encrypted bool) string {
-	if s.Address.Network == "unix" {
-		return "unix:" + s.Address.Host
+	if !s.Address.isTCP() {
+		return s.Address.Network + ":" + s.Address.Host
 	}
 	scheme, standard := "http", 80
 	if encrypted {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/metrics"
+	"slices"
 	"syscall"
 	"time"
 
@@ -64,6 +65,9 @@ func (s *Server) HandOverOn(ctx context.Context, signals <-chan os.Signal, done 
 func (s *Server) handOver(ctx context.Context) (pid int, err error) {
 	if s.setID {
 		return 0, errors.New("who starts a set-user-id or set-group-id program chooses its name and environment: it does not start itself anew")
+	}
+	if slices.ContainsFunc(s.listeners, func(l *Listener) bool { return l.Address.IsGiven() }) {
+		return 0, errors.New("the program has made a listener itself, by Host.Listen: it will not find it there when it starts anew")
 	}
 	s.log.Info("aerys: starting a new process that is to take over")
 	if pid, err = listen.HandOver(ctx, s.Bound(), s.Patience); err == nil {

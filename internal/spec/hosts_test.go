@@ -152,3 +152,52 @@ func TestListensOnEveryKindOfAddress(t *testing.T) {
 		t.Errorf("a socket in use was taken: %v", err)
 	}
 }
+
+// listening is a listener of the test's own.
+func listening(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// hidden is a listener that is no socket to whoever looks.
+type hidden struct{ net.Listener }
+
+func TestListensOnWhatIsGiven(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		socket := filepath.Join(t.TempDir(), "given.sock")
+		tcp, unix, wrapped := listening(t, "tcp", "127.0.0.1:0"), listening(t, "unix", socket), &hidden{listening(t, "tcp", "127.0.0.1:0")}
+		port := tcp.Addr().(*net.TCPAddr).Port
+		first := secured(t, new(aerys.Host).Listen(tcp).Listen(unix).Listen(wrapped).Listen(tcp).Use(says("first")), encrypted)
+		second := secured(t, new(aerys.Host).Name(fmt.Sprint("second:", port)).Listen(tcp).Expose("127.0.0.1", 0).Use(says("second")), encrypted)
+		s := run(t, aerys.Options{}, first, second)
+		is(t, s.addresses[:3], fmt.Sprint([]net.Addr{tcp.Addr(), unix.Addr(), wrapped.Addr()}))
+		is(t, s.state().Hosts[0].Addresses, fmt.Sprint([]string{tcp.Addr().String(), socket, wrapped.Addr().String()}))
+		for i, want := range []string{"first", "first", "first"} {
+			connect := func() net.Conn {
+				if encrypted {
+					return dialTLS(t, s.addresses[i])
+				}
+				return dial(t, s.addresses[i])
+			}
+			_, body := statusAndBody(t, exchange(t, connect(), request("localhost", "/")))
+			is(t, body, want)
+			if _, body = statusAndBody(t, exchange(t, connect(), request("second", "/"))); i == 0 {
+				is(t, body, "second")
+			}
+		}
+		if err := s.stop(); err != nil {
+			t.Error(err)
+		}
+		if _, err := wrapped.Accept(); err == nil {
+			t.Error("is open after the end")
+		}
+		if conn, err := net.Dial("tcp", tcp.Addr().String()); err == nil {
+			conn.Close()
+			t.Error("somebody listens after the end")
+		}
+	}
+}
