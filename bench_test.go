@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -96,7 +97,7 @@ func TestBenchServer(t *testing.T) {
 	host := new(aerys.Host).Use(router, static.FS(benchFiles)).Expose("127.0.0.1", 0)
 	encrypted := httptest.NewTLSServer(host)
 	standard := serveStandard(t)
-	server := &aerys.Server{Hosts: []*aerys.Host{host}, Ready: func(addresses []net.Addr) {
+	server := &aerys.Server{Options: aerys.Options{Logger: slog.New(slog.DiscardHandler)}, Hosts: []*aerys.Host{host}, Ready: func(addresses []net.Addr) {
 		fmt.Println("BENCH", addresses[0], encrypted.Listener.Addr(), standard)
 	}}
 	server.Options.MaxRequestsPerConnection = -1
