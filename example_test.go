@@ -1,6 +1,7 @@
 package aerys_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -227,11 +228,11 @@ func ExampleHealthHandler() {
 }
 
 // Each event of a stream of server-sent events is flushed; the stream ends when
-// the client leaves.
-func ExampleResponse_Flush() {
+// the client leaves, or the server stops, which would otherwise wait for it.
+func ExampleRequest_Stopping() {
 	clock := func(req *aerys.Request, res *aerys.Response) {
 		res.SetHeader("Content-Type", "text/event-stream").SetHeader("Cache-Control", "no-store")
-		for req.Context().Err() == nil {
+		for {
 			fmt.Fprintf(res, "data: %s\n\n", time.Now().Format(time.TimeOnly))
 			if res.Flush() != nil {
 				return
@@ -239,6 +240,9 @@ func ExampleResponse_Flush() {
 			select {
 			case <-time.After(time.Second):
 			case <-req.Context().Done():
+				return
+			case <-req.Stopping():
+				return
 			}
 		}
 	}
@@ -450,6 +454,42 @@ func ExampleAction() {
 	new(aerys.Host).Use(actions...).ServeHTTP(answer, httptest.NewRequest("GET", "/?a=1&a=2", nil))
 	fmt.Print(answer.Body)
 	// Output: open: true and map[a:[1 2]]
+}
+
+// orders are what a shop tells its operator, as JSON and as Prometheus has it.
+type orders struct {
+	Taken map[string]int `json:"taken" metric:"shop_orders_total{country} counter Orders taken."`
+}
+
+type shop struct{}
+
+func (shop) Serve(*aerys.Request, *aerys.Response) {}
+
+func (shop) Monitor() any { return orders{map[string]int{"at": 3, "ch": 1}} }
+
+func ExampleMonitor() {
+	router := aerys.Router().Get("/shop", shop{}).Get("/metrics", aerys.MonitorHandler)
+	server := &aerys.Server{Hosts: []*aerys.Host{new(aerys.Host).Expose("127.0.0.1", 0).Use(router)}}
+	ctx, stop := context.WithCancel(context.Background())
+	server.Ready = func(addresses []net.Addr) {
+		defer stop()
+		request, _ := http.NewRequest("GET", "http://"+addresses[0].String()+"/metrics", nil)
+		request.Header.Set("Accept", "text/plain")
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer response.Body.Close()
+		for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+			if strings.HasPrefix(lines.Text(), "shop_") {
+				fmt.Println(lines.Text())
+			}
+		}
+	}
+	server.Serve(ctx)
+	// Output:
+	// shop_orders_total{host="*",address="127.0.0.1:0",handler="0",route="GET /shop",country="at"} 3
+	// shop_orders_total{host="*",address="127.0.0.1:0",handler="0",route="GET /shop",country="ch"} 1
 }
 
 // What a router tells of its actions, by method and pattern, is part of what the
