@@ -101,7 +101,9 @@ type list struct {
 // panic is answered.
 func (l *list) Serve(req *Request, res *Response) {
 	defer rescue(req, res)
-	l.run(req, res, standingOf(req, res))
+	before := res.begins()
+	before.failure = req.failure()
+	l.run(req, res, before)
 }
 
 // run runs the actions of a list that begins when things stand as before.
@@ -166,6 +168,15 @@ func (s standing) settle(req *Request, res *Response) {
 func (r *Response) standing() standing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.stands()
+}
+
+// begins is standing for a list behind a middleware, which may see to the coding
+// of whatever follows.
+func (r *Response) begins() standing {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.coded = r.out.Fields["Content-Encoding"] != nil
 	return r.stands()
 }
 

@@ -60,6 +60,7 @@ type Response struct {
 	over      bool // the handler has returned
 	standard  bool // a handler of net/http runs
 	foreign   bool // and has started the response
+	coded     bool // a middleware has set Content-Encoding
 	failed    bool // Host.Errors was asked
 	cut       bool // the connection is to be aborted
 	handshake bool
@@ -146,7 +147,7 @@ func (r *Response) Reset() *Response {
 }
 
 func (r *Response) takeBack() {
-	dropRepresentation(r.out.Fields)
+	dropRepresentation(r.out.Fields, r.coded)
 	r.out.Hold(nil)
 	if r.sink != nil { // a filter has failed
 		r.filters = nil

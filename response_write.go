@@ -461,8 +461,9 @@ func (r *Response) JSON(v any) *Response {
 }
 
 // dropRepresentation deletes the fields that describe a body other than the one
-// that is sent, and those that cannot be sent.
-func dropRepresentation(header http.Header) {
+// that is sent, and those that cannot be sent; but Content-Encoding, if that is a
+// middleware's.
+func dropRepresentation(header http.Header, coded bool) {
 	maps.DeleteFunc(header, func(name string, values []string) bool {
 		switch {
 		case slices.Contains([]string{"Etag", "Last-Modified", "Cache-Control", "Expires", "Accept-Ranges", "Trailer"}, name):
@@ -470,7 +471,8 @@ func dropRepresentation(header http.Header) {
 		case name == "Content-Range" && len(values) == 1 && strings.HasPrefix(values[0], "bytes */"):
 			return false // it is of a 416, and of no body (RFC 9110 §14.4)
 		}
-		return strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") || !field.IsToken(name) ||
+		described := strings.HasPrefix(name, "Content-") && !strings.HasPrefix(name, "Content-Security-Policy") && !(coded && name == "Content-Encoding")
+		return described || !field.IsToken(name) ||
 			slices.ContainsFunc(values, func(value string) bool { return !field.ValidValue(value) })
 	})
 }

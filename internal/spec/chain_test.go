@@ -494,3 +494,35 @@ func TestFailIsLoggedOnce(t *testing.T) {
 		t.Error(log)
 	}
 }
+
+// TestErrorsAreFiltered: what middleware does with every body it does with that of
+// an error, and the coding that it has set stays; a handler's own goes with its body.
+func TestErrorsAreFiltered(t *testing.T) {
+	coding := func(next aerys.Handler) aerys.Handler {
+		return aerys.HandlerFunc(func(req *aerys.Request, res *aerys.Response) {
+			next.Serve(req, res.SetHeader("Content-Encoding", "shout").Filter(shout))
+		})
+	}
+	broken := func(w io.Writer) io.WriteCloser { panic("no filter") }
+	s := run(t, aerys.Options{}, at(aerys.Router().
+		Get("/filtered", coding, func(*aerys.Request, *aerys.Response) { panic("x") }).
+		Get("/failed", coding, func(_ *aerys.Request, res *aerys.Response) { res.Fail(errors.New("x")) }).
+		Get("/own", func(_ *aerys.Request, res *aerys.Response) {
+			res.SetHeader("Content-Encoding", "br").SetHeader("Content-Length", "7").WriteString("x")
+			panic("x")
+		}).
+		Get("/broken", func(_ *aerys.Request, res *aerys.Response) { res.Filter(broken).End("x") }).
+		Get("/broken/late", func(_ *aerys.Request, res *aerys.Response) { res.Filter(broken).WriteString("x") })))
+	for path, want := range map[string]string{"/filtered": "shout <H1>500", "/failed": "shout <H1>500", "/own": " <h1>500",
+		"/broken": " <h1>500", "/broken/late": " <h1>500"} {
+		conn := dial(t, s.addresses[0])
+		answer, body, err := ask(conn, bufio.NewReader(conn), "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		coding, heading, _ := strings.Cut(want, " ")
+		if answer.StatusCode != 500 || answer.Header.Get("Content-Encoding") != coding || !strings.Contains(body, heading) {
+			t.Errorf("%s: %v %s", path, answer, body)
+		}
+	}
+}
