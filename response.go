@@ -263,7 +263,7 @@ func (r *Response) Header() http.Header { return r.out.Header() }
 func (r *Response) Unwrap() http.ResponseWriter { return &r.out }
 
 // Hijack takes the connection over, as [http.Hijacker]; the response is then
-// Ended. HTTP/2 does not offer it: [http.ErrNotSupported].
+// Ended, with status 101 unless another was set. HTTP/2 does not offer it: [http.ErrNotSupported].
 func (r *Response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if !r.enter() {
 		return nil, nil, ErrEnded
@@ -274,7 +274,7 @@ func (r *Response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	conn, buffered, err := r.out.Hijack()
 	if err == nil {
-		r.state = Ended
+		r.state, r.status = Ended, cmp.Or(r.status, http.StatusSwitchingProtocols)
 	}
 	return conn, buffered, err
 }

@@ -61,6 +61,14 @@ func TestAccessLog(t *testing.T) {
 		Get("/ours", func(_ *aerys.Request, res *aerys.Response) { res.SetHeader("X-Request-Id", "our id").End() }).
 		Post("/body", func(req *aerys.Request, res *aerys.Response) { io.Copy(res, req.Body()) }).
 		Get("/ws", ws.Websocket(new(quiet))).
+		Get("/hijack", func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+		}).
 		Mount("/mount", tells)
 	s := run(t, aerys.Options{MaxBodySize: 4}, at(aerys.AccessLog(slog.New(slog.NewJSONHandler(log, nil))), router))
 	const open = "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
@@ -85,6 +93,7 @@ func TestAccessLog(t *testing.T) {
 		{"GET /hello HTTP/1.1\r\nX-Request-ID: " + strings.Repeat("x", 200), "GET /hello 200 13 id=" + strings.Repeat("x", 128)},
 		{"GET /ws HTTP/1.1" + open, "GET /ws 101 0"},
 		{"GET /ws HTTP/1.1", "GET /ws 426 *"},
+		{"GET /hijack HTTP/1.1", "GET /hijack 101 0"},
 	} {
 		before := len(lines(t, log))
 		line, rest, _ := strings.Cut(test.request, "\r\n")
