@@ -220,13 +220,14 @@ func (s *site) readRules() (err error) {
 	return err
 }
 
-// newErrorSite is a site that gives one answer to all requests.
-func newErrorSite(options *Options, status int, text string) *site {
+// newErrorSite is a site that gives one answer to all requests, which reach no host.
+func newErrorSite(options *Options, refusals *serve.Refusals, status int, text string) *site {
 	e := &Error{Status: status, Err: errors.New(text), Public: true}
 	return &site{host: new(Host), options: options, actions: listOf([]Action{func(_ *Request, res *Response) {
 		if status < 400 {
 			res.End()
 		} else {
+			refusals.Add(status)
 			res.Fail(e)
 		}
 	}}, true)}

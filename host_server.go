@@ -133,10 +133,10 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 		return nil, err
 	}
 	sv := &service{options: options, serving: serve.New(limitsOf(options), options.Logger), began: time.Now(), pause: time.Sleep}
-	sv.general = newErrorSite(options, http.StatusOK, "")
-	sv.unknown = newErrorSite(options, http.StatusBadRequest, "There is no host of that name here.")
-	sv.misdirected = newErrorSite(options, http.StatusMisdirectedRequest, "This host wants a connection of its own.")
-	sv.busy = newErrorSite(options, http.StatusServiceUnavailable, "There are too many requests at once.")
+	sv.general = newErrorSite(options, &sv.serving.Refusals, http.StatusOK, "")
+	sv.unknown = newErrorSite(options, &sv.serving.Refusals, http.StatusBadRequest, "There is no host of that name here.")
+	sv.misdirected = newErrorSite(options, &sv.serving.Refusals, http.StatusMisdirectedRequest, "This host wants a connection of its own.")
+	sv.busy = newErrorSite(options, &sv.serving.Refusals, http.StatusServiceUnavailable, "There are too many requests at once.")
 	for _, h := range hosts {
 		s := newSite(h, options)
 		if err := s.readRules(); err != nil {
@@ -350,7 +350,12 @@ type ServerState struct {
 	Stopping    bool            `json:"stopping" metric:"aerys_stopping gauge Whether the server is about to stop."`
 	Connections ConnectionState `json:"connections"`
 	Process     ProcessState    `json:"process"`
-	Hosts       []HostState     `json:"hosts"`
+
+	// Refusals are the requests that reached no host, by status: malformed ones,
+	// those that name no host, and those that there was no room for.
+	Refusals map[string]int64 `json:"refusals,omitempty" metric:"aerys_requests_refused_total{status} counter Requests that reached no host."`
+
+	Hosts []HostState `json:"hosts"`
 }
 
 // ConnectionState counts the client connections of a server, and the bytes on
@@ -384,6 +389,7 @@ func (sv *service) state() ServerState {
 	state := ServerState{Since: sv.began, Stopping: c.Stopping.Load(), Connections: ConnectionState{
 		c.Open.Load(), c.Accepted.Load(), c.Refused.Load(), received, sent}}
 	state.Process.Goroutines, state.Process.Heap, state.Process.Memory = serve.Process()
+	state.Refusals = c.Refusals.All()
 	seen := make(map[any]bool)
 	for _, s := range sv.sites {
 		host := s.state(seen)

@@ -44,6 +44,7 @@ type Server struct {
 	Stopping atomic.Bool   // it is about to end
 	Ending   chan struct{} // closed when every response is its connection's last
 	Patience time.Duration // with a process that is to take over
+	Refusals Refusals
 
 	log        *slog.Logger
 	limits     *Limits
@@ -84,7 +85,7 @@ func (s *Server) Listener(a listen.Address, handler http.Handler, encrypted bool
 		Handler:        handler,
 		ContextValue:   l.http2, // handlers look for an *http.Server
 		HTTP2:          l.queue.add,
-		ErrorPage:      refusalPage,
+		ErrorPage:      s.refusalPage,
 		ErrorLog:       log,
 		MaxHeaderBytes: s.limits.HeaderBytes,
 		MaxRequests:    s.limits.Requests,
@@ -99,7 +100,8 @@ func (s *Server) Listener(a listen.Address, handler http.Handler, encrypted bool
 
 // refusalPage is what a request gets that no handler has seen: the page that
 // hosts send, and why.
-func refusalPage(e *http1.Error) (contentType, body string) {
+func (s *Server) refusalPage(e *http1.Error) (contentType, body string) {
+	s.Refusals.Add(e.Status)
 	text := page.Sentence(e.Status)
 	if e.Reason != "" {
 		text = strings.TrimSuffix(text, ".") + ": " + e.Reason + "."

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -68,6 +69,25 @@ func (t *Traffic) Within(visit func(bound time.Duration, answers int64)) (all in
 	for i := range t.within {
 		if all += t.within[i].Load(); i < len(bounds) {
 			visit(bounds[i], all)
+		}
+	}
+	return all
+}
+
+// Refusals counts the requests that reach nobody who answers them, by status.
+type Refusals struct {
+	errors [200]atomic.Int64 // 400 to 599
+}
+
+// Add counts one.
+func (r *Refusals) Add(status int) { r.errors[status-400].Add(1) }
+
+// All returns those that there were.
+func (r *Refusals) All() map[string]int64 {
+	all := make(map[string]int64)
+	for i := range r.errors {
+		if n := r.errors[i].Load(); n > 0 {
+			all[strconv.Itoa(400+i)] = n
 		}
 	}
 	return all

@@ -192,6 +192,21 @@ func TestMonitorHasNoEmptyLists(t *testing.T) {
 	}
 }
 
+// TestMonitorCountsRefusals has requests that reach no host, and their status.
+func TestMonitorCountsRefusals(t *testing.T) {
+	s := run(t, aerys.Options{}, local("a").Name("a"))
+	for _, text := range []string{
+		request("b", "/"), "GET / HTTP/1.1\r\n\r\n", "GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("x", 40_000) + "\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nExpect: nothing\r\n\r\n",
+	} {
+		converse(t, s.addresses[0], text)
+	}
+	state := s.state()
+	is(t, state.Refusals, "map[400:3 417:1 431:1]")
+	is(t, state.Hosts[0].Requests, "map[1xx:0 2xx:0 3xx:0 4xx:0 5xx:0]")
+}
+
 // What is registered often is told of once, where it comes first.
 func TestMonitorTellsOnce(t *testing.T) {
 	shared, log := &part{name: "shared"}, new(events)
