@@ -1,7 +1,6 @@
 package spec_test
 
 import (
-	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -207,36 +205,6 @@ func TestFilesAreShort(t *testing.T) {
 		}
 		if n := strings.Count(read(t, file.name), "\n"); n > most {
 			t.Errorf("%s has %d lines, want %d at most", file.name, n, most)
-		}
-	}
-}
-
-// TestReadmePrograms compiles the programs in the README as if each were a
-// directory under example.
-func TestReadmePrograms(t *testing.T) {
-	t.Chdir(top)
-	programs := regexp.MustCompile("(?s)```go\n(package main\n.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1)
-	if len(programs) == 0 {
-		t.Fatal("README.md has no program")
-	}
-	for i, program := range programs {
-		dir := t.TempDir()
-		here, err := filepath.Abs(filepath.Join("example", "readme"+strconv.Itoa(i), "main.go"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		there, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
-		replace, _ := json.Marshal(map[string]any{"Replace": map[string]string{here: there}})
-		if err := os.WriteFile(there, []byte(program[1]), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(overlay, replace, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		command := exec.Command("go", "build", "-overlay", overlay, "-o", os.DevNull, "./"+filepath.Base(filepath.Dir(here)))
-		command.Dir = "example"
-		if output, err := command.CombinedOutput(); err != nil {
-			t.Errorf("program %d of README.md: %v\n%s", i+1, err, output)
 		}
 	}
 }
