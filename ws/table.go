@@ -9,19 +9,23 @@ import (
 // roster is a set of clients that can be gone through without a lock while it
 // changes. Whoever changes it holds a mutex of its owner.
 type roster[C any] struct {
-	blocks atomic.Pointer[[]*block[C]] // replaced when it grows
-	free   []uint32                    // slots whose client left
-	used   uint32                      // slots given out so far
+	blocks atomic.Pointer[[]block[C]] // replaced when it grows
+	free   []uint32                   // slots whose client left
+	used   uint32                     // slots given out so far
 
 	inflating atomic.Int64 // clients that are sent compressed messages
 }
 
-const blockSize = 256
+// block is a part of a roster, of blockSize clients: the first one has room for
+// fewer at first, for most topics are small. Broadcasts go block by block.
+type block[C any] []atomic.Pointer[C]
 
-// block is a part of a roster. Broadcasts go block by block.
-type block[C any] [blockSize]atomic.Pointer[C]
+const (
+	blockSize     = 256
+	smallestBlock = 4
+)
 
-func (r *roster[C]) all() []*block[C] {
+func (r *roster[C]) all() []block[C] {
 	if blocks := r.blocks.Load(); blocks != nil {
 		return *blocks
 	}
@@ -34,22 +38,44 @@ func (r *roster[C]) slot(number uint32) *atomic.Pointer[C] {
 	if int64(number)/blockSize >= int64(len(blocks)) {
 		return nil
 	}
-	return &blocks[number/blockSize][number%blockSize]
+	if b := blocks[number/blockSize]; int(number%blockSize) < len(b) {
+		return &b[number%blockSize]
+	}
+	return nil
 }
 
-// reserve returns a free slot.
+// reserve returns a free slot: what there is of blocks is filled first.
 func (r *roster[C]) reserve() uint32 {
-	if n := len(r.free); n > 0 && r.used%blockSize == 0 { // a block is filled first
+	blocks := r.all()
+	last := len(blocks) - 1
+	switch n := len(r.free); {
+	case last >= 0 && int(r.used) < last*blockSize+len(blocks[last]):
+	case n > 0:
 		number := r.free[n-1]
 		r.free = r.free[:n-1]
 		return number
-	}
-	if r.used%blockSize == 0 {
-		grown := append(append([]*block[C](nil), r.all()...), new(block[C]))
+	case last == 0 && len(blocks[0]) < blockSize:
+		r.blocks.Store(&[]block[C]{blocks[0].larger()})
+	default:
+		size := blockSize
+		if last < 0 {
+			size = smallestBlock
+		}
+		grown := append(append([]block[C](nil), blocks...), make(block[C], size))
 		r.blocks.Store(&grown)
 	}
 	r.used++
 	return r.used - 1
+}
+
+// larger returns a block of four times the size with the same clients. Who goes
+// through the smaller one meets those that were there when it began.
+func (b block[C]) larger() block[C] {
+	grown := make(block[C], 4*len(b))
+	for i := range b {
+		grown[i].Store(b[i].Load())
+	}
+	return grown
 }
 
 // put fills a slot that was reserved.
