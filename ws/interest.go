@@ -11,6 +11,7 @@ import (
 type interest struct {
 	broker  Broker
 	granted func(late bool) // what somebody no longer waits for is subscribed
+	begun   time.Time
 
 	mu     sync.Mutex
 	wishes map[string]*wish
@@ -24,17 +25,24 @@ type interest struct {
 // wish is what there is about one topic.
 type wish struct {
 	wanted bool          // there are clients
-	known  chan struct{} // closed when the broker has it
 	late   bool          // somebody waited in vain
-	since  time.Time     // when the last client left
+	known  chan struct{} // closed when the broker has it
+	since  int64         // when the last client left, from interest.begun
 }
+
+// known is what wish.known is once it is closed.
+var known = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
 
 // keptPeriod is how long a topic without clients stays subscribed, and how long
 // after an error the broker is asked again.
 const keptPeriod = time.Second
 
 func newInterest(broker Broker, granted func(late bool)) *interest {
-	return &interest{broker: broker, granted: granted, wishes: make(map[string]*wish),
+	return &interest{broker: broker, granted: granted, begun: time.Now(), wishes: make(map[string]*wish),
 		wake: make(chan struct{}, 1), end: make(chan struct{})}
 }
 
@@ -57,7 +65,7 @@ func (i *interest) release(topic string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if w := i.wishes[topic]; w != nil {
-		w.wanted, w.since = false, time.Now()
+		w.wanted, w.since = false, int64(time.Since(i.begun))
 		i.left = append(i.left, topic)
 		i.signal()
 	}
@@ -75,21 +83,23 @@ func (i *interest) signal() {
 func (i *interest) wait(topic string, timeout time.Duration) error {
 	i.mu.Lock()
 	w := i.wishes[topic]
-	i.mu.Unlock()
-	if w == nil || isOver(w.known) { // the client left at once
+	if w == nil || isOver(w.known) { // nil: the client left at once
+		i.mu.Unlock()
 		return nil
 	}
+	answer := w.known
+	i.mu.Unlock()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
-	case <-w.known:
+	case <-answer:
 		return nil
 	case <-i.end:
 	case <-timer.C:
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if isOver(w.known) {
+	if isOver(answer) {
 		return nil
 	}
 	w.late = true
@@ -148,7 +158,7 @@ func (i *interest) takeLeft() (over []string) {
 		w := i.wishes[topic]
 		switch {
 		case w == nil || w.wanted:
-		case time.Since(w.since) < keptPeriod || !isOver(w.known):
+		case time.Since(i.begun)-time.Duration(w.since) < keptPeriod || !isOver(w.known):
 			later = append(later, topic)
 		default:
 			delete(i.wishes, topic)
@@ -172,6 +182,7 @@ func (i *interest) tell(asked []string, err error) {
 			w := i.wishes[topic]
 			late = late || w.late
 			close(w.known)
+			w.known = known // there may be many
 		}
 	}
 	i.mu.Unlock()

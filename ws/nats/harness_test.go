@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,7 +60,7 @@ type process struct {
 	lines *bufio.Scanner
 }
 
-func start(t *testing.T, role string) *process {
+func start(t testing.TB, role string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command(os.Args[0])}
 	p.Env = append(os.Environ(), "ROLE="+role)
@@ -87,7 +88,7 @@ func (p *process) kill() {
 func (p *process) signal(s syscall.Signal) { p.Process.Signal(s) }
 
 // freeAddress returns an address that nobody listens on.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -143,9 +144,45 @@ func (n *node) OnOpen(id ws.ClientID, topics []string) {
 
 func (n *node) OnData(id ws.ClientID, m *ws.Message) {
 	text, _ := m.Text()
+	var topics, messages int
 	if topic, message, ok := strings.Cut(text, "\n"); ok {
 		n.Publish(topic, message)
+	} else if found, _ := fmt.Sscanf(text, "flood %d %d", &topics, &messages); found == 2 {
+		n.flood(topics, messages)
+	} else if found, _ := fmt.Sscanf(text, "subscribe %d", &topics); found == 1 {
+		n.subscribe(id, topics)
 	}
+}
+
+// flood publishes so many messages to each topic, in turn.
+func (n *node) flood(topics, messages int) {
+	text := strings.Repeat("x", loadSize)
+	names := make([]string, topics)
+	for i := range names {
+		names[i] = fmt.Sprint("topic ", i)
+	}
+	for range messages {
+		for _, name := range names {
+			n.Publish(name, text)
+		}
+	}
+}
+
+// subscribe subscribes a client to so many topics, and tells it when that is done.
+func (n *node) subscribe(id ws.ClientID, topics int) {
+	var group sync.WaitGroup
+	for worker := range 100 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for i := worker; i < topics; i += 100 {
+				n.Subscribe(id, fmt.Sprint("many ", i))
+			}
+		}()
+	}
+	group.Wait()
+	debug.FreeOSMemory()
+	n.Send("done", id)
 }
 
 func (n *node) OnClose(ws.ClientID, ws.Code, string) {}

@@ -46,8 +46,13 @@ type Broker struct {
 	done    sync.WaitGroup
 
 	mu     sync.RWMutex
-	topics map[string]string             // by subject
-	subs   map[string]*nats.Subscription // by subject
+	topics map[string]subscribed // by subject
+}
+
+// subscribed is a topic that is.
+type subscribed struct {
+	topic string
+	to    *nats.Subscription
 }
 
 // New returns a Broker for the servers at url, several with commas between them. It
@@ -76,7 +81,7 @@ const flushTimeout = 5 * time.Second
 // Start implements ws.Broker. The error is that of the connection, with the url.
 func (b *Broker) Start(to ws.Receiver) error {
 	b.inbox, b.closed = make(chan *nats.Msg, inboxSize), make(chan struct{})
-	b.topics, b.subs = make(map[string]string), make(map[string]*nats.Subscription)
+	b.topics = make(map[string]subscribed)
 	back := func(conn *nats.Conn) {
 		conn.FlushTimeout(flushTimeout) // the server has our subscriptions
 		to.Lost()
@@ -140,12 +145,12 @@ func (b *Broker) receive(to ws.Receiver) {
 // add adds a message, unless its topic is not subscribed any more.
 func (b *Broker) add(batch []ws.Remote, m *nats.Msg) []ws.Remote {
 	b.mu.RLock()
-	topic, ok := b.topics[m.Subject]
+	s, ok := b.topics[m.Subject]
 	b.mu.RUnlock()
 	if !ok {
 		return batch
 	}
-	return append(batch, ws.Remote{Topic: topic, Message: m.Data})
+	return append(batch, ws.Remote{Topic: s.topic, Message: m.Data})
 }
 
 // Subscribe implements ws.Broker.
@@ -153,15 +158,15 @@ func (b *Broker) Subscribe(topics []string) error {
 	b.mu.Lock()
 	for _, topic := range topics {
 		subject := b.subject(topic)
-		if b.subs[subject] != nil {
+		if b.topics[subject].to != nil {
 			continue // it was asked for before, and the answer did not come
 		}
-		sub, err := b.conn.ChanSubscribe(subject, b.inbox)
+		to, err := b.conn.ChanSubscribe(subject, b.inbox)
 		if err != nil {
 			b.mu.Unlock()
 			return err
 		}
-		b.subs[subject], b.topics[subject] = sub, topic
+		b.topics[subject] = subscribed{topic, to}
 	}
 	b.mu.Unlock()
 	return b.conn.FlushTimeout(flushTimeout)
@@ -173,9 +178,8 @@ func (b *Broker) Unsubscribe(topics []string) {
 	defer b.mu.Unlock()
 	for _, topic := range topics {
 		subject := b.subject(topic)
-		if sub := b.subs[subject]; sub != nil {
-			sub.Unsubscribe()
-			delete(b.subs, subject)
+		if s := b.topics[subject]; s.to != nil {
+			s.to.Unsubscribe()
 			delete(b.topics, subject)
 		}
 	}
