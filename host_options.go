@@ -15,7 +15,8 @@ import (
 // for the default that its comment names. A negative number switches a limit
 // off where that is said, and is an error of Serve elsewhere.
 type Options struct {
-	// Debug shows panics with their stack in the page. Not for production.
+	// Debug shows in the page of an error what the log has: the cause, the request
+	// and a panic's stack. Not for production.
 	Debug bool
 
 	// User is the account the process changes to once all ports are bound
@@ -83,8 +84,8 @@ type Options struct {
 	// delay after a hand-over. Default 0.
 	DrainDelay time.Duration
 
-	// DefaultContentType is what a response gets that names none. Default
-	// "text/html".
+	// DefaultContentType is what a response gets that names none, unless a handler
+	// of net/http has made it. Default "text/html".
 	DefaultContentType string
 
 	// DefaultTextCharset is added to text types that name no charset. An empty

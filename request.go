@@ -102,7 +102,7 @@ func errorOf(err error) *Error {
 // complete.
 func (r *Response) Fail(err error) *Response {
 	req, e := &r.exchange.request, errorOf(err)
-	if e.Status >= 500 && e.Err != nil && req.Context().Err() == nil {
+	if e.Status >= 500 && !e.Public && e.Err != nil && req.Context().Err() == nil {
 		req.log(slog.LevelError, "aerys: request failed", "status", e.Status, "error", err)
 	}
 	r.fail(req, e)

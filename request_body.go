@@ -270,7 +270,7 @@ func (r *Request) Fields(max ...int64) iter.Seq2[*Field, error] {
 				err = r.checkFieldLimits(field.Name, count)
 			}
 			if err != nil {
-				yield(nil, err)
+				yield(nil, r.malformed(err))
 				return
 			}
 			next := &Field{Name: field.Name, Filename: field.Filename, MIMEType: field.MIMEType, value: field.Value, body: r.input}
@@ -279,6 +279,14 @@ func (r *Request) Fields(max ...int64) iter.Seq2[*Field, error] {
 			}
 		}
 	}
+}
+
+// malformed notes that a form is, unless it could not be read to its end.
+func (r *Request) malformed(err error) error {
+	if r.failure() == nil {
+		r.failed(&Error{Status: http.StatusBadRequest, Err: err, Public: true})
+	}
+	return err
 }
 
 func (r *Request) checkFieldLimits(name string, count int) error {
@@ -312,7 +320,8 @@ type File struct {
 // multipart/form-data, the latter with files. Its size is limited as by
 // [Request.Body], the number of fields by Options.MaxInputVars and their names
 // by Options.MaxFieldLen: an error is then an ErrBodyTooLarge. Any other type
-// is ErrNotForm. What was parsed once, or failed, is returned again. For what is
+// is ErrNotForm. A malformed form is answered with 400 unless the handler answers
+// itself. What was parsed once, or failed, is returned again. For what is
 // not to be held in memory, see [Request.Fields].
 func (r *Request) ParseBody(max ...int64) (*ParsedBody, error) {
 	r.mu.Lock()
@@ -336,7 +345,7 @@ func (r *Request) parse(max []int64) (*ParsedBody, error) {
 		}
 		content, err := io.ReadAll(field)
 		if err != nil {
-			return nil, err
+			return nil, r.malformed(err)
 		}
 		form.add(field.Name, File{field.Filename, field.MIMEType, content})
 	}

@@ -272,8 +272,8 @@ func TestFormErrors(t *testing.T) {
 		{"a part's name too long", multi, part("abcdef", "1") + "--B--", "more than MaxFieldLen (5)", 413},
 		{"too large", urlencodedType, "a=" + strings.Repeat("x", 199), "more than MaxBodySize (200)", 413},
 		{"too large a part", multi, part("a", strings.Repeat("x", 199)) + "--B--", "more than MaxBodySize (200)", 413},
-		{"truncated", multi, part("a", "1"), "unexpected EOF", 404},
-		{"no part", multi, "x", "aerys: malformed form: multipart: NextPart: EOF", 404},
+		{"truncated", multi, part("a", "1"), "unexpected EOF", 400},
+		{"no part", multi, "x", "aerys: malformed form: multipart: NextPart: EOF", 400},
 	} {
 		server := serveExchange(t, Options{MaxInputVars: 3, MaxFieldLen: 5, MaxBodySize: 200}, func(q *Request, r *Response) {
 			_, err := q.ParseBody()

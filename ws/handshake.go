@@ -3,6 +3,7 @@ package ws
 import (
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -152,7 +153,7 @@ func (e *Endpoint) refuse(req *aerys.Request, res *aerys.Response, no *refusal) 
 	case http.StatusBadRequest:
 		res.SetHeader("Connection", "close")
 	}
-	res.SetStatus(no.status).SetHeader("Content-Type", "text/plain; charset=utf-8").End(no.reason + "\n")
+	res.Fail(&aerys.Error{Status: no.status, Err: errors.New(no.reason), Public: true})
 }
 
 // appendSwitch appends the 101 response: ours, and the fields that the

@@ -109,6 +109,7 @@ var various = aerys.Router().
 	}).
 	Post("/body", func(req *aerys.Request, _ *aerys.Response) { io.ReadAll(req.Body()) }, hello).
 	Post("/body/standard", func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }).
+	Post("/form", func(req *aerys.Request, _ *aerys.Response) { req.ParseBody() }, hello).
 	Post("/order", func(req *aerys.Request, res *aerys.Response) {
 		var order struct{ Count int }
 		if req.JSON(&order) == nil {
@@ -151,6 +152,9 @@ var chainRows = []struct {
 	{"one in chunks", posted("/body", "Transfer-Encoding: chunked", "65\r\n"+strings.Repeat("x", 101)+"\r\n0\r\n\r\n"), 413, "MaxBodySize (100)"},
 	{"one over the limit, for net/http", posted("/body/standard", "Content-Length: 101", strings.Repeat("x", 101)), 413, "MaxBodySize (100)"},
 	{"chunks that are none", posted("/body", "Transfer-Encoding: chunked", "x\r\n"), 400, "does not understand"},
+	{"a form that is none", posted("/form", "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 3", "xyz"), 400, "malformed form"},
+	{"a form that was sent", posted("/form", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3", "a=b"), 200, "Hello"},
+	{"a form over the limit", posted("/form", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 101", strings.Repeat("x", 101)), 413, "MaxBodySize (100)"},
 	{"JSON that was sent", posted("/order", "Content-Type: application/json\r\nContent-Length: 11", `{"Count":7}`), 200, `{"Count":7}`},
 	{"JSON that is none", posted("/order", "Content-Type: application/json\r\nContent-Length: 6", `{"Cou"`), 400, "unexpected end"},
 	{"no JSON", posted("/order", "Content-Type: text/plain\r\nContent-Length: 1", `1`), 415, "want Content-Type: application/json"},
