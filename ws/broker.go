@@ -12,7 +12,8 @@ import "errors"
 // that it published itself. After it was cut off it goes on with the same
 // subscriptions, and calls Receiver.Lost. Where its messages have a size limit, it
 // has a method MaxMessage() int, which tells that in bytes once Start has
-// returned.
+// returned. With a method Connected() bool it says whether it is there, for
+// Gateway.Monitor.
 //
 // Messages are delivered as they come. An optional interface for brokers that keep
 // them, such as SubscribeSince(topic string, position uint64) error, may follow.

@@ -62,14 +62,15 @@ type State struct {
 
 // BrokerState is what there is to say about Options.Broker.
 type BrokerState struct {
-	Nodes    int       `json:"nodes" metric:"aerys_ws_broker_nodes gauge Other nodes that are known."`
-	Topics   int       `json:"topics" metric:"aerys_ws_broker_topics gauge Topics that other nodes are listened to for, three of them our own."`
-	Sent     uint64    `json:"sent" metric:"aerys_ws_broker_sent_total counter Messages to other nodes."`
-	Received uint64    `json:"received" metric:"aerys_ws_broker_received_total counter Messages from other nodes."`
-	Lost     uint64    `json:"lost" metric:"aerys_ws_broker_lost_total counter Messages to other nodes that the broker did not take."`
-	Unknown  uint64    `json:"unknown" metric:"aerys_ws_broker_unknown_total counter Messages from other nodes that this version does not know."`
-	Queued   int64     `json:"queued_bytes" metric:"aerys_ws_broker_queued_bytes gauge Bytes that wait for the broker."`
-	LastLost time.Time `json:"last_lost,omitzero" metric:"aerys_ws_broker_last_lost_timestamp_seconds gauge When messages from or to other nodes may have been lost, in seconds since 1970, or 0."`
+	Connected int       `json:"connected" metric:"aerys_ws_broker_connected gauge Whether the broker is there, as far as it says so: 1 or 0."`
+	Nodes     int       `json:"nodes" metric:"aerys_ws_broker_nodes gauge Other nodes that are known."`
+	Topics    int       `json:"topics" metric:"aerys_ws_broker_topics gauge Topics that other nodes are listened to for, three of them our own."`
+	Sent      uint64    `json:"sent" metric:"aerys_ws_broker_sent_total counter Messages to other nodes."`
+	Received  uint64    `json:"received" metric:"aerys_ws_broker_received_total counter Messages from other nodes."`
+	Lost      uint64    `json:"lost" metric:"aerys_ws_broker_lost_total counter Messages to other nodes that the broker did not take."`
+	Unknown   uint64    `json:"unknown" metric:"aerys_ws_broker_unknown_total counter Messages from other nodes that this version does not know."`
+	Queued    int64     `json:"queued_bytes" metric:"aerys_ws_broker_queued_bytes gauge Bytes that wait for the broker."`
+	LastLost  time.Time `json:"last_lost,omitzero" metric:"aerys_ws_broker_last_lost_timestamp_seconds gauge When messages from or to other nodes may have been lost, in seconds since 1970, or 0."`
 }
 
 // counters are what there was of clients so far.

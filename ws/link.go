@@ -173,7 +173,10 @@ func (l *link) close() error {
 }
 
 func (l *link) state() *BrokerState {
-	s := &BrokerState{Topics: l.interest.count(), Sent: l.sent.Load(), Received: l.received.Load(), Lost: l.lost.Load(), Unknown: l.unknown.Load()}
+	s := &BrokerState{Connected: 1, Topics: l.interest.count(), Sent: l.sent.Load(), Received: l.received.Load(), Lost: l.lost.Load(), Unknown: l.unknown.Load()}
+	if b, ok := l.broker.(interface{ Connected() bool }); ok && !b.Connected() {
+		s.Connected = 0
+	}
 	if at := l.lastLoss.Load(); at != 0 {
 		s.LastLost = time.Unix(0, at)
 	}

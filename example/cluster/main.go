@@ -65,10 +65,10 @@ func serve(addresses []string, number int, broker string) error {
 	port, _ := strconv.Atoi(service)
 	name := fmt.Sprint("node ", number)
 	chat := ws.Websocket(&chat{node: name}, ws.Options{
-		TextOnly:   true,
-		Broker:     nats.New(broker, nats.Options{Wait: true}),
-		NodeName:   name,
-		Origins:    origins(addresses), // a page of one node goes on with another
+		TextOnly: true,
+		Broker:   nats.New(broker, nats.Options{Wait: true}),
+		NodeName: name,
+		Origins:  origins(addresses), // a page of one node goes on with another
 	})
 	router := aerys.Router().
 		Get("/", func(_ *aerys.Request, res *aerys.Response) {

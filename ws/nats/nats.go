@@ -199,6 +199,9 @@ func (b *Broker) MaxMessage() int {
 	return 1 << 20
 }
 
+// Connected reports whether a server is there.
+func (b *Broker) Connected() bool { return b.conn.IsConnected() }
+
 // Close implements ws.Broker.
 func (b *Broker) Close() error {
 	err := b.conn.FlushTimeout(flushTimeout)

@@ -166,8 +166,14 @@ func TestAtTheEnds(t *testing.T) {
 	d.expect("here")
 	eventually(t, "it is told what is lost", func() bool { return waiting.losses.Load() > 0 })
 	before := waiting.losses.Load()
+	if state := waiting.gateway.Monitor().(ws.State).Broker; state.Connected != 0 {
+		t.Errorf("while it waits: %+v", state)
+	}
 	natsServer(t, absent)
 	eventually(t, "it is told that the server is there", func() bool { return waiting.losses.Load() > before })
 	other := run(t, nats.New("nats://"+absent))
 	meet(t, dial(t, other.url, "x"), dial(t, waiting.url, "x"), "x")
+	if state := waiting.gateway.Monitor().(ws.State).Broker; state.Connected != 1 || state.Received == 0 || state.LastLost.IsZero() {
+		t.Errorf("when it is there: %+v", state)
+	}
 }
