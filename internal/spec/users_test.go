@@ -3,6 +3,7 @@
 package spec
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -266,9 +267,12 @@ func testNoHandOver(t *testing.T, cmd *exec.Cmd, stderr io.Reader, port int) {
 	cmd.Process.Signal(syscall.SIGUSR2)
 	line := make(chan string, 1)
 	go func() {
-		text := make([]byte, 4096)
-		n, _ := stderr.Read(text)
-		line <- string(text[:n])
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			if strings.Contains(lines.Text(), "hand-over") {
+				line <- lines.Text()
+				return
+			}
+		}
 	}()
 	select {
 	case text := <-line:
