@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"aerys/internal/field"
@@ -314,8 +313,7 @@ func Run(hosts ...*Host) error { return (&Server{Hosts: hosts}).Run() }
 func (s *Server) Run() error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signals := listen.StopSignals()
 	defer close(signals)
 	defer signal.Stop(signals)
 	go serve.StopOn(signals, s.Options.withDefaults().Logger, cancel)

@@ -63,6 +63,13 @@ func Inherit(first int) (inherited []net.Listener, serving func() error, err err
 	return inherited, serving, nil
 }
 
+// StopSignals returns the signals that ask for a stop, and SIGHUP.
+func StopSignals() chan os.Signal {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	return signals
+}
+
 // HandOverSignals returns the signals that ask for a hand-over.
 func HandOverSignals() chan os.Signal {
 	signals := make(chan os.Signal, 1)

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"net"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -32,6 +34,13 @@ func nobodyListens(err error) bool { return strings.Contains(err.Error(), "refus
 // Inherit finds no sockets, and nobody to take over from.
 func Inherit(int) ([]net.Listener, func() error, error) {
 	return nil, func() error { return nil }, nil
+}
+
+// StopSignals returns the signals that ask for a stop.
+func StopSignals() chan os.Signal {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	return signals
 }
 
 // HandOverSignals returns what never tells anything.

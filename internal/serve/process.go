@@ -15,13 +15,14 @@ import (
 )
 
 // StopOn calls stop at the first SIGINT or SIGTERM, and ends the process at the
-// second. SIGHUP, which a terminal sends when it closes, ends nothing: files of the
-// log are the Logger's, and certificates are read again when they change.
+// second. The other one of listen.StopSignals, which a terminal sends when it closes,
+// ends nothing: files of the log are the Logger's, and certificates are read again
+// when they change.
 func StopOn(signals <-chan os.Signal, log *slog.Logger, stop func(cause error)) {
 	stopping := false
 	for received := range signals {
 		switch {
-		case received == syscall.SIGHUP:
+		case received != os.Interrupt && received != syscall.SIGTERM:
 			log.Info("aerys: SIGHUP received, serving on: certificates that change are read again without it")
 		case stopping:
 			os.Exit(1)
