@@ -150,6 +150,11 @@ func TestStopIsForcedInTheEnd(t *testing.T) {
 	if text, _ := io.ReadAll(conn); len(text) != 0 {
 		t.Errorf("%q", text)
 	}
+	for _, line := range []string{`serving" addresses=`, `stopping" cause="context canceled" requests=1 connections=1`, `stopped" lost=1 took=`} {
+		if !strings.Contains(s.log.String(), line) {
+			t.Errorf("no %s in %s", line, s.log)
+		}
+	}
 }
 
 func TestStopperErrorsAreReturned(t *testing.T) {
