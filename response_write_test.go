@@ -11,7 +11,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -313,6 +315,35 @@ func TestReadFrom(t *testing.T) {
 type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, os.ErrInvalid }
+
+// A file is read on from behind what was sent of it, whoever serves.
+func TestReadFromLeavesFileWhereItEnded(t *testing.T) {
+	file, content := filepath.Join(t.TempDir(), "file"), strings.Repeat("x", 2999)+"!"
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(new(Host).Use(func(req *Request, res *Response) {
+		opened, err := os.Open(file)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer opened.Close()
+		res.SetHeader("Content-Length", strconv.Itoa(len(content))).SetHeader("Content-Type", "application/octet-stream")
+		io.CopyN(res, opened, int64(len(content)-1))
+		rest, _ := io.ReadAll(opened)
+		res.Write(rest)
+	}))
+	defer server.Close()
+	response, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if got, err := io.ReadAll(response.Body); string(got) != content {
+		t.Errorf("%d bytes of %d, %v", len(got), len(content), err)
+	}
+}
 
 func TestReadFromFailingSource(t *testing.T) {
 	serveExchange(t, Options{}, func(_ *Request, r *Response) {

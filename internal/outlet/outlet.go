@@ -218,7 +218,9 @@ func (o *Outlet) SendFile(p *loop.FilePart) (n int64, err error) {
 	if o.own {
 		n, err = reader.ReadFrom(p)
 	} else {
-		n, err = reader.ReadFrom(p.Source())
+		source := p.Source()
+		n, err = reader.ReadFrom(source)
+		loop.Advance(source, -n) // a file is where it was, as it is behind p
 		p.Skip(n)
 	}
 	if o.sent += n; err == nil && excess && p.GoesOn() {
