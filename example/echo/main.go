@@ -78,29 +78,11 @@ func main() {
 	compress := flag.Bool("compress", false, "negotiate permessage-deflate")
 	flag.Parse()
 
-	options := ws.Options{
-		MaxFrameSize:        16 << 20,
-		MaxMessageSize:      16 << 20,
-		AutoFrameSize:       1 << 20, // it takes whole messages anyway: no handler need wait for the rest
-		MaxFramesPerMessage: -1,
-		MaxBytesPerMinute:   -1,
-		MaxFramesPerSecond:  -1,
-		Compression:         *compress,
-		Engine:              engines[*engine],
-		Origins:             []string{"*"},
-	}
-	router := aerys.Router().
-		Get("/echo", ws.Websocket(&echo{}, options)).
-		Get("/broadcast", ws.Websocket(&broadcast{}, options)).
-		Get("/hello", hello).
-		Post("/post", post).
-		Get("/sse", events)
-
 	name, number, err := where(*addr)
 	if err != nil {
 		log.Fatal("-addr: ", err)
 	}
-	host := new(aerys.Host).Expose(name, number).Use(router)
+	host := serve(engines[*engine], *compress).Expose(name, number)
 	if *encrypt {
 		host.Encrypt("", "", &tls.Config{Certificates: []tls.Certificate{certificate()}})
 	}
@@ -111,6 +93,27 @@ func main() {
 	if err := server.Serve(ctx); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// serve bounds nothing that a load generator may want to do.
+func serve(engine ws.Engine, compress bool) *aerys.Host {
+	options := ws.Options{
+		MaxFrameSize:        16 << 20,
+		MaxMessageSize:      16 << 20,
+		AutoFrameSize:       1 << 20, // it takes whole messages anyway: no handler need wait for the rest
+		MaxFramesPerMessage: -1,
+		MaxBytesPerMinute:   -1,
+		MaxFramesPerSecond:  -1,
+		Compression:         compress,
+		Engine:              engine,
+		Origins:             []string{"*"},
+	}
+	return new(aerys.Host).Use(aerys.Router().
+		Get("/echo", ws.Websocket(&echo{}, options)).
+		Get("/broadcast", ws.Websocket(&broadcast{}, options)).
+		Get("/hello", hello).
+		Post("/post", post).
+		Get("/sse", events))
 }
 
 // where reads an address such as ":1337" or "localhost:1337".
