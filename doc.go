@@ -20,7 +20,7 @@
 //	}
 //
 // A [Host] listens, under a name if there are several. Its actions are tried
-// in order until one starts the response: functions and Handlers, [Routes],
+// in order until one answers: functions and Handlers, [Routes],
 // a WebSocket gateway, the files of a directory, and net/http's handlers.
 // Middleware wraps the actions after it. See [Action].
 //
