@@ -14,6 +14,9 @@ func TestTwoWindows(t *testing.T) {
 	c, visitors := serve(t)
 	b := browser.Start(t)
 	ann, bob := b.Tab(), b.Tab()
+	ann.Visit(visitors().server)
+	ann.Shows("#login", "call you")
+	pictures(t, ann, "login")
 	for tab, name := range map[*browser.Tab]string{ann: "Ann", bob: "Bob"} {
 		tab.Visit(visitors().server)
 		tab.Type("#login input", name)
@@ -24,18 +27,21 @@ func TestTwoWindows(t *testing.T) {
 	bob.Type("#say input", "It is I.")
 	ann.Shows("#said li:not(.mine)", "It is I.")
 	ann.Shows("#people", "AnnBob")
-	pictures(t, ann)
+	pictures(t, ann, "chat")
 
 	bob.Click("nav a[href='#kitchen']")
 	bob.Shows("nav [aria-current]", "kitchen")
 	bob.Shows("#people", "Bob")
 	gone(ann, "#people", "Bob")
 
+	ann.Run(`window.before = socket`)
 	for id := range c.endpoint.Clients() { // as a restart would
 		c.endpoint.Close(id, ws.CodeServiceRestart, "")
 	}
-	ann.Shows(".state:not(.open)", "back soon")
-	ann.Shows(".state.open", "Ann")
+	ann.Run(`new Promise(back => {
+		const look = () => socket !== window.before && socket.readyState === WebSocket.OPEN ? back() : setTimeout(look, 20);
+		look();
+	})`)
 	ann.Type("#say input", "Here again.")
 	ann.Shows("#said li:nth-child(3)", "Here again.") // after what was there: nothing twice
 	for range 9 {
@@ -58,7 +64,7 @@ func gone(tab *browser.Tab, selector, text string) {
 }
 
 // pictures are for who wants to see whether the page is one that is liked.
-func pictures(t *testing.T, tab *browser.Tab) {
+func pictures(t *testing.T, tab *browser.Tab, name string) {
 	dir := os.Getenv("AERYS_SCREENSHOTS")
 	if dir == "" {
 		return
@@ -66,9 +72,9 @@ func pictures(t *testing.T, tab *browser.Tab) {
 	for _, scheme := range []string{"light", "dark"} {
 		tab.Prefers(scheme)
 		tab.Size(1180, 720)
-		tab.Screenshot(filepath.Join(dir, "chat-"+scheme+".png"))
+		tab.Screenshot(filepath.Join(dir, name+"-"+scheme+".png"))
 		tab.Size(390, 720)
-		tab.Screenshot(filepath.Join(dir, "chat-"+scheme+"-phone.png"))
+		tab.Screenshot(filepath.Join(dir, name+"-"+scheme+"-phone.png"))
 	}
 	tab.Prefers("light")
 	tab.Size(1180, 1020)
