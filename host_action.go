@@ -400,8 +400,12 @@ func (f following) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case call == nil:
 		f.serveAlone(w, r)
 	case direct:
+		req := call.request.with(r)
+		if req != call.request {
+			defer call.asks(call.asks(req))
+		}
 		_, outer := call.switchStandard(false)
-		f.next.Serve(call.request.with(r), call.Response)
+		f.next.Serve(req, call.Response)
 		now, _ := call.switchStandard(outer)
 		call.pass(now)
 	default:

@@ -1,6 +1,7 @@
 package aerys
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -101,12 +102,27 @@ func errorOf(err error) *Error {
 // connection is aborted after the handler, so that the client does not take it for
 // complete.
 func (r *Response) Fail(err error) *Response {
-	req, e := &r.exchange.request, errorOf(err)
+	req, e := r.asked(), errorOf(err)
 	if e.Status >= 500 && !e.Public && e.Err != nil && req.Context().Err() == nil {
 		req.log(slog.LevelError, "aerys: request failed", "status", e.Status, "error", err)
 	}
 	r.fail(req, e)
 	return r
+}
+
+// asked returns the request as the action that runs sees it.
+func (r *Response) asked() *Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return cmp.Or(r.request, &r.exchange.request)
+}
+
+// asks notes how the actions from here on see the request, and returns how they did.
+func (r *Response) asks(req *Request) (before *Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before, r.request = r.request, req
+	return before
 }
 
 // fail is Fail for a request as an action sees it.

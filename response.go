@@ -19,7 +19,7 @@ import (
 )
 
 // State is how far a Response has come.
-type State int
+type State uint8
 
 const (
 	None      State = iota // not started; status and header may be set
@@ -69,9 +69,10 @@ type Response struct {
 	trailers  bool  // the header that was checked announces trailers
 	used      uint8 // how many of first are
 	state     State
-	status    int    // 0 until it is set
-	written   int64  // bytes of the body
-	body      []byte // held back
+	request   *Request // as a middleware of net/http has changed it, or nil
+	status    int      // 0 until it is set
+	written   int64    // bytes of the body
+	body      []byte   // held back
 	filters   []func(io.Writer) io.WriteCloser
 	stages    []io.WriteCloser // the running filters, in order
 	sink      io.Writer        // takes the body once the header was sent

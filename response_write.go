@@ -127,7 +127,8 @@ func bodyAllowed(status int) bool {
 // the response streams, and every Flush passes through filters and compression.
 // It does nothing after End and during a WebSocket handshake. Where there is no
 // flushing, such as within [http.TimeoutHandler], it returns
-// [http.ErrNotSupported], which is not what Err returns.
+// [http.ErrNotSupported], which is not what Err returns. A library that looks for
+// an [http.Flusher] finds one where its http.Handler is an action of its own.
 func (r *Response) Flush() error {
 	if !r.enter() {
 		return ErrEnded
@@ -204,7 +205,7 @@ func (r *Response) prepare(size int) error {
 	}
 	if err != nil {
 		r.outside(func() {
-			r.failRefused(&r.exchange.request)
+			r.failRefused(r.asked())
 			r.End()
 		})
 		return err

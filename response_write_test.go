@@ -511,7 +511,8 @@ func TestStandardWriter(t *testing.T) {
 		}
 		_, reads := w.(io.ReaderFrom)
 		_, hijacks := w.(http.Hijacker)
-		if !reads || !hijacks || w.(interface{ Unwrap() http.ResponseWriter }).Unwrap() != http.ResponseWriter(r) {
+		_, flushes := w.(interface{ FlushError() error })
+		if !reads || !hijacks || !flushes || w.(interface{ Unwrap() http.ResponseWriter }).Unwrap() != http.ResponseWriter(r) {
 			t.Error(reads, hijacks)
 		}
 	})

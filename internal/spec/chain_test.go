@@ -530,3 +530,27 @@ func TestErrorsAreFiltered(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsKnowTheRequest: Host.Errors gets the request as the middleware around the
+// action has made it, request ids included.
+func TestErrorsKnowTheRequest(t *testing.T) {
+	type key struct{}
+	ids := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, r.Header.Get("Id"))))
+		})
+	}
+	wrapped := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { ids(next).ServeHTTP(&counter{ResponseWriter: w}, r) })
+	}
+	for name, middleware := range map[string]func(http.Handler) http.Handler{"direct": ids, "wrapped": wrapped} {
+		s := run(t, aerys.Options{}, at(middleware, various).Errors(func(req *aerys.Request, res *aerys.Response, _ *aerys.Error) {
+			res.End(fmt.Sprint(req.Context().Value(key{})))
+		}))
+		for _, path := range []string{"/nowhere", "/fail", "/panic", "/409", "/header", "/wrong", "/401"} {
+			if _, body := statusAndBody(t, converse(t, s.addresses[0], "GET "+path+" HTTP/1.1\r\nHost: a\r\nId: seven\r\nConnection: close\r\n\r\n")); body != "seven" {
+				t.Errorf("%s, %s: %s", name, path, body)
+			}
+		}
+	}
+}
