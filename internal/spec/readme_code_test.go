@@ -238,22 +238,38 @@ func limits(t *testing.T, name string) map[string]string {
 // has that is to be read whole.
 const mostInExample = 200
 
-func TestExamplesAreShort(t *testing.T) {
+// TestExamples holds that each program under example can be read whole, listens
+// where it is told to, has a test, and is in the README.
+func TestExamples(t *testing.T) {
 	t.Chdir(top)
 	programs, err := filepath.Glob("example/*/main.go")
 	if err != nil {
 		t.Fatal(err)
 	}
+	readme := read(t, "README.md")
 	for _, program := range programs {
-		dir, lines := filepath.Dir(program), 0
+		dir, lines := filepath.ToSlash(filepath.Dir(program)), 0
+		if !strings.Contains(readme, dir+"` |") {
+			t.Errorf("README.md has no row for %s", dir)
+		}
+		if dir == "example/versus" {
+			continue
+		}
 		files, _ := filepath.Glob(dir + "/*.go")
 		for _, file := range files {
 			if !strings.HasSuffix(file, "_test.go") {
 				lines += codeLines(read(t, file))
 			}
 		}
-		if most := mostInExample; lines > most && dir != "example/versus" {
-			t.Errorf("%s has %d lines of code, want %d at most", dir, lines, most)
+		if lines > mostInExample {
+			t.Errorf("%s has %d lines of code, want %d at most", dir, lines, mostInExample)
+		}
+		if _, err := os.Stat(dir + "/main_test.go"); err != nil {
+			t.Error(err)
+		}
+		// The handshake is the README's word: it listens on port 1337.
+		if !strings.Contains(read(t, program), `("addr", "`) && dir != "example/handshake" {
+			t.Errorf("%s has no -addr", dir)
 		}
 	}
 }
