@@ -75,7 +75,8 @@ func serve(addresses []string, number int, broker string) error {
 			res.SetHeader("Cache-Control", "no-cache").End(strings.Replace(page, "NODES", strings.Join(addresses, " "), 1))
 		}).
 		Get("/chat", chat).
-		Get("/healthz", aerys.HealthHandler)
+		Get("/healthz", aerys.HealthHandler).
+		Get("/monitor", aerys.MonitorHandler)
 	return aerys.Run(new(aerys.Host).Expose(host, port).Use(router))
 }
 

@@ -97,6 +97,11 @@ func TestThreeNodes(t *testing.T) {
 		tab.Shows("li", "Ann: Is it <b>you</b>? node 1")
 		tab.Shows("#state", "3 here")
 	}
+	operator := b.Tab()
+	operator.Visit("http://" + addresses[1] + "/monitor")
+	operator.Shows("section", "Messages of other nodes per second")
+	operator.Shows("#handlers", "broker connected")
+	picture(operator, "monitor", 1280, 1400)
 	nodes[0].Process.Kill()
 	killed := time.Now()
 	tabs[0].Shows("#state", "on node 2")
@@ -106,11 +111,16 @@ func TestThreeNodes(t *testing.T) {
 	for _, tab := range tabs {
 		tab.Shows("li", "Ann: Here again. node 2")
 	}
+	picture(tabs[2], "chat", 600, 500)
+}
+
+// picture is for who wants to see the page.
+func picture(tab *browser.Tab, name string, width, height int) {
 	if dir := os.Getenv("AERYS_SCREENSHOTS"); dir != "" {
 		for _, scheme := range []string{"light", "dark"} {
-			tabs[2].Prefers(scheme)
-			tabs[2].Size(600, 500)
-			tabs[2].Screenshot(filepath.Join(dir, "cluster-"+scheme+".png"))
+			tab.Prefers(scheme)
+			tab.Size(width, height)
+			tab.Screenshot(filepath.Join(dir, "cluster-"+name+"-"+scheme+".png"))
 		}
 	}
 }
