@@ -554,3 +554,69 @@ func TestErrorsKnowTheRequest(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsOverEveryProtocol: the same over TLS and HTTP/2, where an answer that is
+// cut off shows, too.
+func TestErrorsOverEveryProtocol(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			saw := make(chan seen, 1)
+			_, url, client := runOver(t, protocol, aerys.Options{}, new(aerys.Host).Use(watching(saw), various, func(_ *aerys.Request, res *aerys.Response) {
+				res.WriteString("begun")
+				res.Flush()
+				res.Fail(errors.New("lost"))
+			}))
+			for path, status := range map[string]int{"/hello": 200, "/stream": 200, "/silent": 200, "/panic": 500, "/late": 500, "/401": 401,
+				"/409": 409, "/fail": 500, "/header": 500, "/json": 201, "/deadline": 504, "/cut": 200, "/body": 405} {
+				response, err := client.Get(url + path)
+				if err != nil {
+					t.Fatal(path, err)
+				}
+				body, err := io.ReadAll(response.Body)
+				response.Body.Close()
+				got := <-saw
+				if response.StatusCode != status || got.status != status || got.written != int64(len(body)) || (err != nil) != (path == "/cut") {
+					t.Errorf("%s: %d, %d bytes, %v; middleware saw %+v", path, response.StatusCode, len(body), err, got)
+				}
+			}
+		})
+	}
+}
+
+// TestWritten holds what Response.Written counts: what was written, whatever becomes
+// of it.
+func TestWritten(t *testing.T) {
+	file, _ := randomFile(t, 20_000)
+	long := strings.Repeat("x", 9000)
+	for name, write := range map[string]func(*aerys.Response) int{
+		"nothing":        func(*aerys.Response) int { return 0 },
+		"End":            func(res *aerys.Response) int { res.End("a", long); return 9001 },
+		"Write":          func(res *aerys.Response) int { fmt.Fprint(res, "a"); fmt.Fprint(res, "b"); return 2 },
+		"more than held": func(res *aerys.Response) int { res.WriteString("a"); res.WriteString(long); return 9001 },
+		"a stream":       func(res *aerys.Response) int { res.WriteString("a"); res.Flush(); res.End("b"); return 2 },
+		"a file":         func(res *aerys.Response) int { res.ReadFrom(io.NewSectionReader(file, 5, 10_000)); return 10_000 },
+		"a file of length": func(res *aerys.Response) int {
+			res.SetHeader("Content-Length", "20000").ReadFrom(io.NewSectionReader(file, 0, 20_000))
+			return 20_000
+		},
+		"JSON":           func(res *aerys.Response) int { res.JSON(1); return 2 },
+		"after the end":  func(res *aerys.Response) int { res.End("a"); res.WriteString("b"); res.End("c"); return 1 },
+		"without a body": func(res *aerys.Response) int { res.SetStatus(204).WriteString("a"); return 0 },
+		"taken back":     func(res *aerys.Response) int { res.WriteString("abc"); res.Reset().WriteString("a"); return 1 },
+	} {
+		counted := make(chan string, 1)
+		s := run(t, aerys.Options{}, at(func(next aerys.Handler) aerys.Handler {
+			return aerys.HandlerFunc(func(req *aerys.Request, res *aerys.Response) {
+				want := write(res)
+				counted <- fmt.Sprint(res.Written() == int64(want), " ", res.Written())
+			})
+		}))
+		for _, request := range []string{request("a", "/"), "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"} {
+			converse(t, s.addresses[0], request)
+			if got := <-counted; !strings.HasPrefix(got, "true") {
+				t.Errorf("%s, %.4s: %s", name, request, got)
+			}
+		}
+	}
+}
