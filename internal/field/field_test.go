@@ -144,3 +144,35 @@ func TestAnyTag(t *testing.T) {
 		}
 	}
 }
+
+// RFC 9110 §12.5.1: the more specific range decides, whatever their order.
+func TestMediaWeight(t *testing.T) {
+	for _, test := range []struct {
+		accept, media string
+		want          int
+	}{
+		{"", "text/html", 0},
+		{"*/*", "text/html", 0}, // prefers nothing
+		{"text/html", "text/html", 1000},
+		{"Text/HTML", "text/html", 1000},
+		{"text/html;q=0.5", "text/html", 500},
+		{"text/html; level=1; q=0.5", "text/html", 500},
+		{"text/html;level=1", "text/html", 1000},
+		{"text/html;q=0", "text/html", 0},
+		{"text/html;q=x", "text/html", 0},
+		{"text/*", "text/html", 1000},
+		{"text/html;q=0.2, text/*", "text/html", 200},
+		{"text/*, text/html;q=0.2", "text/html", 200},
+		{"text/plain, application/json", "text/html", 0},
+		{"application/json;q=0.9 , text/html ; q=0.1", "application/json", 900},
+		{"text/html,,", "text/html", 1000},
+		{";q=1", "text/html", 0},
+	} {
+		if got := MediaWeight([]string{test.accept}, test.media); got != test.want {
+			t.Errorf("%q, %s: %d, want %d", test.accept, test.media, got, test.want)
+		}
+	}
+	if got := MediaWeight([]string{"a/b", "text/html;q=0.3"}, "text/html"); got != 300 {
+		t.Errorf("two lines: %d", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"html"
 	"net/url"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -55,5 +56,29 @@ func TestListingIsBounded(t *testing.T) {
 	page := string(listing.HTML())
 	if rows := strings.Count(page, "<tr><td>"); len(page) > maxListing+5000 || !strings.Contains(page, fmt.Sprint(10_005-rows, " more")) {
 		t.Errorf("%d bytes, %d rows: %s", len(page), rows, page[len(page)-100:])
+	}
+}
+
+// A stack begins with the function that has panicked, also where the runtime did it
+// on its behalf.
+func TestUserStack(t *testing.T) {
+	for name, panics := range map[string]func(){
+		"a panic":     func() { panic("x") },
+		"an index":    func() { var none []int; none[len(none)]++ },
+		"nil":         func() { var none *int; *none = 1 },
+		"a nil error": func() { panic(error(nil)) },
+	} {
+		func() {
+			defer func() {
+				recover()
+				if stack := string(UserStack(debug.Stack())); !strings.HasPrefix(stack, "aerys/internal/page.TestUserStack.func") {
+					t.Errorf("%s: %s", name, stack)
+				}
+			}()
+			panics()
+		}()
+	}
+	if stack := string(UserStack([]byte("goroutine 1 [running]:\nmain.main()\n\tx.go:1\n"))); !strings.HasPrefix(stack, "goroutine 1") {
+		t.Errorf("of no panic: %s", stack)
 	}
 }
