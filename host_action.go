@@ -331,7 +331,7 @@ type standard struct{ handler http.Handler }
 
 func (s standard) Serve(req *Request, res *Response) {
 	for i, name := range req.params.names {
-		req.SetPathValue(name, req.params.current()[i])
+		req.SetPathValue(name, req.params.values[i])
 	}
 	call := &res.exchange.standard
 	if call.busy {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -387,22 +388,20 @@ func unmapped(a netip.AddrPort) netip.AddrPort {
 
 // params is what routing keeps in a Request.
 type params struct {
-	names  []string // of the variables of the matched route
-	values []string // theirs; before them, those of the routers around this one
+	names  []string // of the variables of the matched route, and before them of those around it
+	values []string // theirs
 }
 
-// current returns the values that belong to the names.
-func (p *params) current() []string { return p.values[len(p.values)-len(p.names):] }
-
 // PathValue returns what the matched route's variable of that name stands for,
-// percent-decoded, or "" if there is none. It is unlike that of net/http only
+// percent-decoded, or else that of the mount or route around its router; or "" if
+// there is none. It is unlike that of net/http only
 // in taking no memory; what http.ServeMux found in front of the Host is found too.
 func (r *Request) PathValue(name string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, n := range r.params.names {
+	for i, n := range slices.Backward(r.params.names) {
 		if n == name {
-			return r.params.current()[i]
+			return r.params.values[i]
 		}
 	}
 	return r.Request.PathValue(name)

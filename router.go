@@ -190,7 +190,12 @@ func (r *Routes) Use(actions ...Action) *Routes {
 
 func (r *Routes) merge(other *Routes) {
 	for _, theirs := range other.routes {
-		r.add(&route{method: theirs.method, pattern: theirs.pattern, mount: theirs.mount, actions: slices.Concat(r.used, theirs.actions)})
+		added := &route{method: theirs.method, pattern: theirs.pattern, actions: slices.Concat(r.used, theirs.actions)}
+		if theirs.mount != nil { // which may go into further routers, below another prefix
+			added.mount = &mount{actions: theirs.mount.actions}
+			added.actions[slices.Index(added.actions, Action(theirs.mount))] = added.mount
+		}
+		r.add(added)
 	}
 	r.registered = append(r.registered, other.registered...)
 	other.sealed = "it was merged into another"
@@ -293,7 +298,12 @@ func (r *Routes) find(req *Request) (handler Handler, allowed []string) {
 	values := slices.Grow(req.params.values, r.tree.Variables())[:mine+r.tree.Variables()]
 	s := pattern.Search{Method: req.Method, Values: values[mine:]}
 	if found := r.tree.Find(req.URL, &s); found != nil {
-		names, mine, handler = found.Names, mine+len(found.Names), r.handler(found)
+		mine, handler = mine+len(found.Names), r.handler(found)
+		if names == nil {
+			names = found.Names
+		} else {
+			names = slices.Concat(names, found.Names)
+		}
 	} else {
 		allowed = s.Allowed()
 	}

@@ -300,17 +300,18 @@ func TestRouterComposition(t *testing.T) {
 	}
 }
 
-// A router among the actions of a route has its own values; the outer ones are
-// there again once it fell through.
+// A router among the actions of a route has its own values, and the outer ones as far
+// as their names are others; these are there again once it fell through.
 func TestRouterWithinRouter(t *testing.T) {
 	var seen []string
 	look := func(req *Request, res *Response) {
 		seen = append(seen, fmt.Sprintf("x=%s y=%s z=%s", req.PathValue("x"), req.PathValue("y"), req.PathValue("z")))
 	}
 	inner := Router().Get("/{z}/{y}/{x}", look)
+	some := Router().Get("/{z}/2/3", look)
 	other := Router().Get("/{y}", look)
-	ask("GET /1/2/3", Router().Get("/{x}/{y}/{z}", look, inner, look, other, look), look)
-	want := []string{"x=1 y=2 z=3", "x=3 y=2 z=1", "x=1 y=2 z=3", "x=1 y=2 z=3", "x= y= z="}
+	ask("GET /1/2/3", Router().Get("/{x}/{y}/{z}", look, inner, look, some, other, look), look)
+	want := []string{"x=1 y=2 z=3", "x=3 y=2 z=1", "x=1 y=2 z=3", "x=1 y=2 z=1", "x=1 y=2 z=3", "x= y= z="}
 	if !slices.Equal(seen, want) {
 		t.Errorf("seen %q, want %q", seen, want)
 	}

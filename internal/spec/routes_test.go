@@ -181,7 +181,10 @@ func TestMount(t *testing.T) {
 func TestMountWithin(t *testing.T) {
 	host := new(aerys.Host).Use(aerys.Router().Mount("/", routes("GET /about/?", "GET /u/{p}/?")))
 	outer := at(http.StripPrefix("/app", host))
-	nested := at(aerys.Router().Mount("/a/{x}", aerys.Router().Mount("/b", host), says("rest")))
+	shared := aerys.Router().Mount("/s", tells)
+	nested := at(aerys.Router().Mount("/a/{x}", aerys.Router().Mount("/b", host), says("rest")).
+		Mount("/m/{p}", aerys.Router().Get("/here", tells).Get("/{x}/there", tells).Mount("/below/{x}", tells)).
+		Use(aerys.Router().Use(shared).Prefix("/one"), aerys.Router().Use(shared).Prefix("/{p}/and/two")))
 	for _, test := range []struct {
 		host      *aerys.Host
 		exchanges []exchangeWith
@@ -198,6 +201,11 @@ func TestMountWithin(t *testing.T) {
 			{"GET /a/1/b/u/2", `/u/{p}/? "2"`},
 			{"GET /a//b/u/2/", "404"},
 			{"GET /a/1", "rest"},
+			{"GET /m/1/here", "GET /here 1"},
+			{"GET /m/1/2/there", "GET /2/there 1"},
+			{"GET /m/1/below/2/x", "GET /x 1"},
+			{"GET /one/s/x/y", "GET /x/y "},
+			{"GET /1/and/two/s/x/y", "GET /x/y 1"},
 		}},
 	} {
 		run(t, aerys.Options{}, test.host).check(t, test.exchanges)
