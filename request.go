@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"aerys/internal/field"
 	"aerys/internal/page"
 )
 
@@ -133,14 +134,25 @@ func (r *Response) fail(req *Request, e *Error) {
 		return
 	}
 	if answer := req.options.errors; first && answer != nil {
-		func() {
-			defer rescue(req, r)
-			answer(req, r, e)
-		}()
+		r.ask(answer, req, e)
 	}
 	if r.State() == None {
 		r.page(req, e)
 	}
+}
+
+// ask has Host.Errors answer.
+func (r *Response) ask(answer func(*Request, *Response, *Error), req *Request, e *Error) {
+	r.setAsking(true)
+	defer r.setAsking(false)
+	defer rescue(req, r)
+	answer(req, r, e)
+}
+
+func (r *Response) setAsking(asking bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asking = asking
 }
 
 // failRefused answers in the place of what cannot be sent.
@@ -195,7 +207,10 @@ func (r *Response) page(req *Request, e *Error) {
 		}
 	}
 	kind, text := p.Render(req.Header["Accept"])
-	r.AddHeader("Vary", "Accept").SetHeader("Content-Type", kind).SetHeader("X-Content-Type-Options", "nosniff").WriteString(text)
+	if !field.HasToken(r.Header()["Vary"], "Accept") {
+		r.AddHeader("Vary", "Accept")
+	}
+	r.SetHeader("Content-Type", kind).SetHeader("X-Content-Type-Options", "nosniff").WriteString(text)
 }
 
 // failed notes what is wrong with the request: the answer, if there is no other.

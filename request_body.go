@@ -168,10 +168,10 @@ func (r *Request) JSON(v any, max ...int64) error {
 func (r *Request) readJSON(v any, max []int64) *Error {
 	media := field.MediaType(r.Header.Get("Content-Type"))
 	if media != "application/json" && !strings.HasSuffix(media, "+json") {
-		return &Error{http.StatusUnsupportedMediaType, fmt.Errorf("want Content-Type: application/json, not %q", media), true, nil}
+		return &Error{http.StatusUnsupportedMediaType, fmt.Errorf("want Content-Type: application/json, not %.100q", media), true, nil}
 	}
-	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return &Error{http.StatusUnsupportedMediaType, fmt.Errorf("want a body without Content-Encoding, not %q", coding), true, nil}
+	if coding := strings.Join(r.Header["Content-Encoding"], ", "); coding != "" && !strings.EqualFold(coding, "identity") {
+		return &Error{http.StatusUnsupportedMediaType, fmt.Errorf("want a body without Content-Encoding, not %.100q", coding), true, nil}
 	}
 	text, err := io.ReadAll(r.Body(max...))
 	if err != nil {
@@ -197,7 +197,9 @@ func whereInJSON(text []byte, err error) error {
 	case errors.As(err, &syntax):
 		what, at = syntax.Error(), syntax.Offset
 	case errors.As(err, &kind):
-		what, at = kind.Value+" does not fit "+cmp.Or(kind.Field, "here"), kind.Offset
+		what, at = fmt.Sprintf("%.100s does not fit %.100s", kind.Value, cmp.Or(kind.Field, "here")), kind.Offset
+	case strings.HasPrefix(err.Error(), "json: "): // of a field with ",string" in its tag
+		return errors.New("a value is not of the type that is wanted there")
 	default:
 		return err
 	}
@@ -284,7 +286,11 @@ func (r *Request) Fields(max ...int64) iter.Seq2[*Field, error] {
 // malformed notes that a form is, unless it could not be read to its end.
 func (r *Request) malformed(err error) error {
 	if r.failure() == nil {
-		r.failed(&Error{Status: http.StatusBadRequest, Err: err, Public: true})
+		e := errorOf(err)
+		if e.Status != http.StatusRequestEntityTooLarge {
+			e = &Error{Status: http.StatusBadRequest, Err: err, Public: true}
+		}
+		r.failed(e)
 	}
 	return err
 }

@@ -62,6 +62,7 @@ type Response struct {
 	foreign   bool // and has started the response
 	coded     bool // a middleware has set Content-Encoding
 	failed    bool // Host.Errors was asked
+	asking    bool // and has not returned
 	cut       bool // the connection is to be aborted
 	handshake bool
 	explicit  bool  // WriteHeader was called
@@ -141,7 +142,7 @@ func (r *Response) Reset() *Response {
 		defer r.leave()
 		if r.state < Streaming || r.handshake {
 			r.takeBack()
-			r.failed = false
+			r.failed = r.asking
 		}
 	}
 	return r

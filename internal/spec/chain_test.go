@@ -110,6 +110,7 @@ var various = aerys.Router().
 	Post("/body", func(req *aerys.Request, _ *aerys.Response) { io.ReadAll(req.Body()) }, hello).
 	Post("/body/standard", func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }).
 	Post("/form", func(req *aerys.Request, _ *aerys.Response) { req.ParseBody() }, hello).
+	Post("/form/bounded", func(next http.Handler) http.Handler { return http.MaxBytesHandler(next, 5) }, func(req *aerys.Request, _ *aerys.Response) { req.ParseBody() }, hello).
 	Post("/order", func(req *aerys.Request, res *aerys.Response) {
 		var order struct{ Count int }
 		if req.JSON(&order) == nil {
@@ -155,6 +156,7 @@ var chainRows = []struct {
 	{"a form that is none", posted("/form", "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 3", "xyz"), 400, "malformed form"},
 	{"a form that was sent", posted("/form", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3", "a=b"), 200, "Hello"},
 	{"a form over the limit", posted("/form", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 101", strings.Repeat("x", 101)), 413, "MaxBodySize (100)"},
+	{"a form over a limit of net/http's", posted("/form/bounded", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 6", "a=bcde"), 413, "request body too large"},
 	{"JSON that was sent", posted("/order", "Content-Type: application/json\r\nContent-Length: 11", `{"Count":7}`), 200, `{"Count":7}`},
 	{"JSON that is none", posted("/order", "Content-Type: application/json\r\nContent-Length: 6", `{"Cou"`), 400, "unexpected end"},
 	{"no JSON", posted("/order", "Content-Type: text/plain\r\nContent-Length: 1", `1`), 415, "want Content-Type: application/json"},
@@ -220,11 +222,12 @@ func TestErrorsLookAsTheHostSays(t *testing.T) {
 // TestErrorsThatFail: what goes wrong with an error's answer gets the page.
 func TestErrorsThatFail(t *testing.T) {
 	for name, answer := range map[string]func(*aerys.Request, *aerys.Response, *aerys.Error){
-		"does nothing":          func(*aerys.Request, *aerys.Response, *aerys.Error) {},
-		"panics":                func(*aerys.Request, *aerys.Response, *aerys.Error) { panic("again") },
-		"fails":                 func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.Fail(e) },
-		"fails, having written": func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.WriteString("secret"); res.Fail(e) },
-		"sets a header wrongly": func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.SetHeader("A", "\n").End("secret") },
+		"does nothing":                 func(*aerys.Request, *aerys.Response, *aerys.Error) {},
+		"panics":                       func(*aerys.Request, *aerys.Response, *aerys.Error) { panic("again") },
+		"fails":                        func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.Fail(e) },
+		"fails, having taken all back": func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.Reset().Fail(e) },
+		"fails, having written":        func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.WriteString("secret"); res.Fail(e) },
+		"sets a header wrongly":        func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.SetHeader("A", "\n").End("secret") },
 		"puts one there": func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) {
 			res.Header()["A"] = []string{"\n"}
 			res.End("x")
@@ -233,8 +236,9 @@ func TestErrorsThatFail(t *testing.T) {
 	} {
 		for _, path := range []string{"/nowhere", "/panic", "/fail", "/header", "/401"} {
 			s := run(t, aerys.Options{}, at(various).Errors(answer))
-			status, body := statusAndBody(t, s.get(t, path))
-			if status < 400 || strings.Count(body, "<h1>") != 1 || !strings.Contains(body, fmt.Sprint("<h1>", status)) || strings.Contains(body, "secret") {
+			text := s.get(t, path)
+			status, body := statusAndBody(t, text)
+			if status < 400 || strings.Count(text, "Vary: ") != 1 || strings.Count(body, "<h1>") != 1 || !strings.Contains(body, fmt.Sprint("<h1>", status)) || strings.Contains(body, "secret") {
 				t.Errorf("%s, %s: %d %s", name, path, status, body)
 			}
 		}

@@ -15,6 +15,7 @@ type order struct {
 	Name  string
 	Count int
 	Lines []struct{ Price float64 }
+	Text  int `json:",string"`
 }
 
 // rewrapping is middleware that puts something else in the place of writer and
@@ -35,7 +36,7 @@ func TestJSON(t *testing.T) {
 			res.End(fmt.Sprint(o))
 		}
 	}
-	s := run(t, aerys.Options{MaxBodySize: 60}, at(aerys.Router().Post("/", take).Post("/wrapped", rewrapping, take)).
+	s := run(t, aerys.Options{MaxBodySize: 200}, at(aerys.Router().Post("/", take).Post("/wrapped", rewrapping, take)).
 		Errors(func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.End(e.Text()) }))
 	const plain = "application/json"
 	for _, test := range []struct {
@@ -43,17 +44,19 @@ func TestJSON(t *testing.T) {
 		status     int
 		answer     string
 	}{
-		{plain, `{"name":"x","Count":2,"lines":[{"price":1.5}]}`, 200, "{x 2 [{1.5}]}"},
-		{"Application/JSON; charset=utf-8", ` {} ` + "\n", 200, "{ 0 []}"},
-		{"application/merge-patch+json", `{"Else":[{}],"Count":1}`, 200, "{ 1 []}"},
-		{plain, `null`, 200, "{ 0 []}"},
-		{plain, strings.Repeat(" ", 58) + "{}", 200, "{ 0 []}"},
-		{plain, strings.Repeat(" ", 59) + "{}", 413, "the request's body is too large: more than MaxBodySize (60) allows"},
+		{plain, `{"name":"x","Count":2,"lines":[{"price":1.5}]}`, 200, "{x 2 [{1.5}] 0}"},
+		{"Application/JSON; charset=utf-8", ` {} ` + "\n", 200, "{ 0 [] 0}"},
+		{"application/merge-patch+json", `{"Else":[{}],"Count":1}`, 200, "{ 1 [] 0}"},
+		{plain, `null`, 200, "{ 0 [] 0}"},
+		{plain, strings.Repeat(" ", 198) + "{}", 200, "{ 0 [] 0}"},
+		{plain, strings.Repeat(" ", 199) + "{}", 413, "the request's body is too large: more than MaxBodySize (200) allows"},
 		{"", `{}`, 415, `want Content-Type: application/json, not ""`},
 		{"text/json", `{}`, 415, `want Content-Type: application/json, not "text/json"`},
 		{"application/x-www-form-urlencoded", `{}`, 415, `want Content-Type: application/json, not "application/x-www-form-urlencoded"`},
 		{plain + "\r\nContent-Encoding: gzip", `{}`, 415, `want a body without Content-Encoding, not "gzip"`},
-		{plain + "\r\nContent-Encoding: identity", `{}`, 200, "{ 0 []}"},
+		{plain + "\r\nContent-Encoding: identity\r\nContent-Encoding: br", `{}`, 415, `want a body without Content-Encoding, not "identity, br"`},
+		{strings.Repeat("x", 1000), `{}`, 415, `want Content-Type: application/json, not "` + strings.Repeat("x", 100) + `"`},
+		{plain + "\r\nContent-Encoding: identity", `{}`, 200, "{ 0 [] 0}"},
 		{plain, " \n", 400, "the body is empty: want JSON"},
 		{plain, ``, 400, "the body is empty: want JSON"},
 		{plain, `{"Count":1}{}`, 400, "invalid character '{' after top-level value, at line 1, column 12"},
@@ -63,6 +66,9 @@ func TestJSON(t *testing.T) {
 		{plain, `{"Lines":[{"Price":true}]}`, 400, "bool does not fit Lines.Price, at line 1, column 23"},
 		{plain, `[]`, 400, "array does not fit here, at line 1, column 1"},
 		{plain, `{"Count":99999999999999999999}`, 400, "number 99999999999999999999 does not fit Count, at line 1, column 29"},
+		{plain, `{"Count":` + strings.Repeat("9", 150) + `}`, 400, "number " + strings.Repeat("9", 93) + " does not fit Count, at line 1, column 159"},
+		{plain, `{"Text":7}`, 400, "a value is not of the type that is wanted there"},
+		{plain, strings.Repeat("[", 199), 400, "unexpected end of JSON input, at line 1, column 199"},
 	} {
 		for _, path := range []string{"/", "/wrapped"} {
 			text := converse(t, s.addresses[0], posted(path, fmt.Sprintf("Content-Type: %s\r\nContent-Length: %d", test.kind, len(test.body)), test.body))
