@@ -103,6 +103,9 @@ type proxied struct {
 }
 
 func (p *proxied) Serve(req *Request, res *Response) {
+	if hasWholeURL(req) {
+		req.URL.Scheme, req.URL.Host = "", ""
+	}
 	if p.trustsPeer(req) {
 		p.readHeader(req)
 	} else {
@@ -112,6 +115,10 @@ func (p *proxied) Serve(req *Request, res *Response) {
 	}
 	p.next.Serve(req, res)
 }
+
+// hasWholeURL reports whether a request's scheme is one that the client wrote, in front
+// of its path (RFC 9112 §3.2.2).
+func hasWholeURL(req *Request) bool { return req.URL.Scheme != "" && req.URL.Host != "" }
 
 // trustsPeer reports whether the connection is from a trusted proxy. The peer
 // of a Unix socket has no address; its file's permissions say who that can be.
@@ -194,7 +201,7 @@ func (h *Host) RedirectToHTTPS(port ...int) *Host {
 		panic(fmt.Sprintf("aerys: Host.RedirectToHTTPS(%v): want a port from 1 to 65535, or none for that of the encrypted host", port))
 	}
 	return h.Use(func(req *Request, res *Response) {
-		if req.TLS == nil && req.URL.Scheme != "https" {
+		if req.TLS == nil && (req.URL.Scheme != "https" || hasWholeURL(req)) {
 			h.redirectToHTTPS(req, res, port)
 		}
 	})

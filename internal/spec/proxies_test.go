@@ -359,6 +359,9 @@ func TestTrustedProxies(t *testing.T) {
 			t.Errorf("%s, from a stranger: %q", test.name, body)
 		}
 	}
+	if _, body := statusAndBody(t, converse(t, wary.addresses[0], "GET https://a/ HTTP/1.0\r\n\r\n")); body != "127.0.0.1 a  0" {
+		t.Errorf("a scheme of the client's own: %q", body)
+	}
 	request := "GET / HTTP/1.0\r\nHost: a\r\n" + all + "\r\n"
 	if _, body := statusAndBody(t, converse(t, trusting.addresses[1], request)); body != "192.0.2.1:0 www.example.com https 3" {
 		t.Errorf("over a Unix socket: %q", body)
