@@ -336,3 +336,29 @@ func cpu() time.Duration {
 	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
+
+// Nobody but who has to waits while the server takes nothing: the queue fills, and the
+// error says so; a Monitor goes on.
+func TestServerTakesNothing(t *testing.T) {
+	t.Parallel()
+	s := natsServer(t, freeAddress(t))
+	n := run(t, nats.New(s.first))
+	s.signal(syscall.SIGSTOP)
+	defer s.signal(syscall.SIGCONT)
+	text := strings.Repeat("x", 256<<10)
+	longest := time.Duration(0)
+	took := func(began time.Time) { longest = max(longest, time.Since(began)) }
+	for refused, sent := false, 0; !refused; sent++ {
+		began := time.Now()
+		refused = errors.Is(n.Publish("nobody's", text), ws.ErrBroker)
+		took(began)
+		began = time.Now()
+		n.gateway.Monitor()
+		if took(began); sent > 1000 {
+			t.Fatal("256 MiB wait for the server")
+		}
+	}
+	if longest > 2*time.Second { // it would be ten or more
+		t.Errorf("a call took %v", longest)
+	}
+}

@@ -14,7 +14,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
+	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"aerys/ws"
@@ -28,11 +31,12 @@ type Options struct {
 	// Prefix begins all subjects, which are Prefix.topic, in one token. Applications, and
 	// endpoints of one application, that share a NATS server need one each. On the
 	// server, allow a node to publish and to subscribe Prefix.> and nothing else.
-	// Default "aerys".
+	// Letters, digits, "-" and "_", and dots between them. Default "aerys".
 	Prefix string
 	// Wait has the start not fail where no server answers, and go on trying.
 	Wait bool
 	// Connect is added to the options of the connection: credentials, TLS, a name.
+	// Handlers among them are called after those of the Broker.
 	Connect []nats.Option
 }
 
@@ -40,12 +44,14 @@ type Options struct {
 type Broker struct {
 	url     string
 	options Options
-	conn    *nats.Conn
-	inbox   chan *nats.Msg // of all subscriptions
+	conn    atomic.Pointer[nats.Conn] // nil unless started
+	most    atomic.Int64              // bytes of a message: to ask conn is to wait for a Publish that waits
+	there   atomic.Bool               // a server is, likewise
+	inbox   chan *nats.Msg            // of all subscriptions
 	closed  chan struct{}
 	done    sync.WaitGroup
 
-	mu     sync.RWMutex
+	mu     sync.RWMutex          // not held while conn is asked for something
 	topics map[string]subscribed // by subject
 }
 
@@ -54,6 +60,8 @@ type subscribed struct {
 	topic string
 	to    *nats.Subscription
 }
+
+var prefixes = regexp.MustCompile(`^[\w-]+(\.[\w-]+)*$`)
 
 // New returns a Broker for the servers at url, several with commas between them. It
 // connects when the endpoint starts.
@@ -68,6 +76,9 @@ func New(url string, options ...Options) *Broker {
 	if b.options.Prefix == "" {
 		b.options.Prefix = "aerys"
 	}
+	if !prefixes.MatchString(b.options.Prefix) {
+		panic(fmt.Sprintf("nats: New: Options.Prefix %q: use letters, digits, - and _, with dots between them", b.options.Prefix))
+	}
 	return b
 }
 
@@ -80,58 +91,94 @@ const flushTimeout = 5 * time.Second
 
 // Start implements ws.Broker. The error is that of the connection, with the url.
 func (b *Broker) Start(to ws.Receiver) error {
-	b.inbox, b.closed = make(chan *nats.Msg, inboxSize), make(chan struct{})
-	b.topics = make(map[string]subscribed)
-	back := func(conn *nats.Conn) {
-		conn.FlushTimeout(flushTimeout) // the server has our subscriptions
-		to.Lost()
+	if b.conn.Load() != nil {
+		return errors.New("nats: a Broker is for one ws.Options: call New for each")
 	}
-	conn, err := nats.Connect(b.url, append([]nats.Option{
+	b.inbox, b.closed, b.topics = make(chan *nats.Msg, inboxSize), make(chan struct{}), make(map[string]subscribed)
+	options := append([]nats.Option{
 		nats.NoEcho(),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(100*time.Millisecond, time.Second),
 		nats.ReconnectBufSize(-1), // what waited for a server is out of date
 		nats.PingInterval(5 * time.Second),
+		nats.FlusherTimeout(10 * time.Second), // without that, a Publish that waits holds up the pings, too
 		nats.RetryOnFailedConnect(b.options.Wait),
-		nats.ConnectHandler(func(conn *nats.Conn) {
-			if b.options.Wait {
-				back(conn)
-			}
-		}),
-		nats.ReconnectHandler(back),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrSlowConsumer) {
-				to.Lost()
-			}
-		}),
-	}, b.options.Connect...)...)
+	}, b.options.Connect...)
+	conn, err := nats.Connect(b.url, append(options, b.listen(to))...)
 	if err != nil {
 		return fmt.Errorf("nats: connecting to %s: %w", b.url, err)
 	}
-	b.conn = conn
+	if !b.options.Wait {
+		b.connected(conn)
+	}
+	b.conn.Store(conn)
 	b.done.Add(1)
-	go b.receive(to)
+	go b.receive(to, b.inbox, b.closed)
 	return nil
+}
+
+// connected notes what there is to know of a connection.
+func (b *Broker) connected(conn *nats.Conn) {
+	b.most.Store(conn.MaxPayload())
+	b.there.Store(true)
+}
+
+// listen has the Broker told what becomes of the connection, and then whoever else
+// wants to be.
+func (b *Broker) listen(to ws.Receiver) nats.Option {
+	return func(o *nats.Options) error {
+		reconnected, connected, disconnected, failed := o.ReconnectedCB, o.ConnectedCB, o.DisconnectedErrCB, o.AsyncErrorCB
+		back := func(then nats.ConnHandler) nats.ConnHandler {
+			return func(conn *nats.Conn) {
+				b.connected(conn)
+				conn.FlushTimeout(flushTimeout) // the server has our subscriptions
+				to.Lost()
+				if then != nil {
+					then(conn)
+				}
+			}
+		}
+		if o.ReconnectedCB = back(reconnected); b.options.Wait {
+			o.ConnectedCB = back(connected)
+		}
+		o.DisconnectedErrCB = func(conn *nats.Conn, err error) {
+			if b.there.Store(false); disconnected != nil {
+				disconnected(conn, err)
+			}
+		}
+		o.AsyncErrorCB = func(conn *nats.Conn, s *nats.Subscription, err error) {
+			slow := errors.Is(err, nats.ErrSlowConsumer)
+			if slow {
+				to.Lost()
+			}
+			if failed != nil {
+				failed(conn, s, err)
+			} else if !slow {
+				slog.Error("nats: an error of the connection", "error", err) // such as what it may not subscribe
+			}
+		}
+		return nil
+	}
 }
 
 // mostAtOnce is how many messages are handed over together.
 const mostAtOnce = 1024
 
 // receive hands over what has come, until Close.
-func (b *Broker) receive(to ws.Receiver) {
+func (b *Broker) receive(to ws.Receiver, inbox chan *nats.Msg, closed chan struct{}) {
 	defer b.done.Done()
 	batch := make([]ws.Remote, 0, mostAtOnce)
 	for {
 		select {
-		case <-b.closed:
+		case <-closed:
 			return
-		case m := <-b.inbox:
+		case m := <-inbox:
 			batch = b.add(batch[:0], m)
 		}
 		for more := true; more && len(batch) < mostAtOnce; {
 			select {
-			case m := <-b.inbox:
+			case m := <-inbox:
 				batch = b.add(batch, m)
 			default:
 				more = false
@@ -144,68 +191,78 @@ func (b *Broker) receive(to ws.Receiver) {
 
 // add adds a message, unless its topic is not subscribed any more.
 func (b *Broker) add(batch []ws.Remote, m *nats.Msg) []ws.Remote {
-	b.mu.RLock()
-	s, ok := b.topics[m.Subject]
-	b.mu.RUnlock()
-	if !ok {
+	s := b.find(m.Subject)
+	if s.to == nil {
 		return batch
 	}
 	return append(batch, ws.Remote{Topic: s.topic, Message: m.Data})
 }
 
+func (b *Broker) find(subject string) subscribed {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.topics[subject]
+}
+
 // Subscribe implements ws.Broker.
 func (b *Broker) Subscribe(topics []string) error {
-	b.mu.Lock()
+	conn := b.conn.Load()
 	for _, topic := range topics {
 		subject := b.subject(topic)
-		if b.topics[subject].to != nil {
+		if b.find(subject).to != nil {
 			continue // it was asked for before, and the answer did not come
 		}
-		to, err := b.conn.ChanSubscribe(subject, b.inbox)
+		to, err := conn.ChanSubscribe(subject, b.inbox)
 		if err != nil {
-			b.mu.Unlock()
 			return err
 		}
+		b.mu.Lock()
 		b.topics[subject] = subscribed{topic, to}
+		b.mu.Unlock()
 	}
-	b.mu.Unlock()
-	return b.conn.FlushTimeout(flushTimeout)
+	return conn.FlushTimeout(flushTimeout)
 }
 
 // Unsubscribe implements ws.Broker.
 func (b *Broker) Unsubscribe(topics []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	for _, topic := range topics {
 		subject := b.subject(topic)
-		if s := b.topics[subject]; s.to != nil {
-			s.to.Unsubscribe()
+		if s := b.find(subject); s.to != nil {
+			b.mu.Lock()
 			delete(b.topics, subject)
+			b.mu.Unlock()
+			s.to.Unsubscribe()
 		}
 	}
 }
 
 // Publish implements ws.Broker.
 func (b *Broker) Publish(topic string, message []byte) error {
-	return b.conn.Publish(b.subject(topic), message)
+	return b.conn.Load().Publish(b.subject(topic), message)
 }
 
 // MaxMessage is how many bytes a message may have, as the server says: 1 MiB if it
-// is not configured.
+// is not configured, or not there yet.
 func (b *Broker) MaxMessage() int {
-	if most := b.conn.MaxPayload(); most > 0 {
+	if most := b.most.Load(); most > 0 {
 		return int(most)
 	}
 	return 1 << 20
 }
 
 // Connected reports whether a server is there.
-func (b *Broker) Connected() bool { return b.conn.IsConnected() }
+func (b *Broker) Connected() bool { return b.there.Load() }
 
 // Close implements ws.Broker.
-func (b *Broker) Close() error {
-	err := b.conn.FlushTimeout(flushTimeout)
-	b.conn.Close()
+func (b *Broker) Close() (err error) {
+	conn := b.conn.Swap(nil) // of which all methods return an error then
+	if conn == nil {
+		return nil
+	}
+	if b.there.Swap(false) {
+		err = conn.FlushTimeout(flushTimeout)
+	}
+	conn.Close()
 	close(b.closed)
 	b.done.Wait()
 	return err
