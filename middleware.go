@@ -43,7 +43,7 @@ func (a *accessLog) Serve(req *Request, res *Response) {
 	}
 	method, path, began, aborted := req.Method, req.URL.Path, time.Now(), true
 	defer func() {
-		if state := res.State(); state != None || aborted {
+		if aborted = aborted || res.isCut(); aborted || res.State() != None {
 			now := time.Now()
 			line := slog.NewRecord(now, slog.LevelInfo, "request", 0) // without a place in the code, which takes long to find
 			line.AddAttrs(slog.String("method", method), slog.String("path", path), slog.Int("status", statusSent(res, aborted)),

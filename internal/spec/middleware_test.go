@@ -58,6 +58,11 @@ func TestAccessLog(t *testing.T) {
 			res.Flush()
 			panic("at the disco")
 		}).
+		Get("/late", func(_ *aerys.Request, res *aerys.Response) {
+			res.WriteString("begun")
+			res.Flush()
+			res.Fail(io.ErrUnexpectedEOF)
+		}).
 		Get("/ours", func(_ *aerys.Request, res *aerys.Response) { res.SetHeader("X-Request-Id", "our id").End() }).
 		Post("/body", func(req *aerys.Request, res *aerys.Response) { io.Copy(res, req.Body()) }).
 		Get("/ws", ws.Websocket(new(quiet))).
@@ -88,6 +93,7 @@ func TestAccessLog(t *testing.T) {
 		{"POST /body HTTP/1.1\r\nContent-Length: 4\r\n\r\n1234", "POST /body 200 4"},
 		{"GET /abort HTTP/1.1", "GET /abort 0 0 aborted=true"},
 		{"GET /cut HTTP/1.1", "GET /cut 200 5 aborted=true"},
+		{"GET /late HTTP/1.1", "GET /late 200 5 aborted=true"},
 		{"GET /hello HTTP/1.1\r\nX-Request-ID: 7f-1", "GET /hello 200 13 id=7f-1"},
 		{"GET /ours HTTP/1.1\r\nX-Request-ID: 7f-1", "GET /ours 200 0 id=our id"},
 		{"GET /hello HTTP/1.1\r\nX-Request-ID: " + strings.Repeat("x", 200), "GET /hello 200 13 id=" + strings.Repeat("x", 128)},
