@@ -80,7 +80,7 @@ func (h *Host) Expose(addr string, port int) *Host {
 // host is, and closes it in the end: it serves once. Hosts may share one. A program
 // with such a listener cannot hand its sockets over (see [Server.Run]).
 func (h *Host) Listen(listener net.Listener) *Host {
-	if v := reflect.ValueOf(listener); !v.IsValid() || !v.Comparable() {
+	if v := reflect.ValueOf(listener); !v.IsValid() || !v.Comparable() || v.Kind() == reflect.Pointer && v.IsNil() {
 		panic(fmt.Sprintf("aerys: Host.Listen(%T): want a listener, by its pointer", listener))
 	}
 	return h.exposeOn(listen.AddressOf(listener))

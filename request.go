@@ -353,8 +353,9 @@ func (r *Request) SetLocal(key, value any) {
 // Stopping returns a channel that is closed when the server stops: its ports are
 // closed, Options.DrainDelay is over, and Options.ShutdownTimeout runs, after which
 // requests under way are cut off. What answers for as long as its client stays,
-// such as with server-sent events, ends then. The channel is nil, and so never
-// ready, where no Server has sent the request.
+// such as with server-sent events, ends then; what has answered nothing yet, such as a
+// long poll, may say 503, for without an answer it is 404. The channel is nil, and so
+// never ready, where no Server has sent the request.
 //
 //	select {
 //	case event := <-events:

@@ -23,7 +23,7 @@ func ParseName(text string) (name string, port int, err error) {
 	}
 	parent, wild := strings.CutPrefix(name, "*.")
 	ascii, ok := toASCII(parent)
-	if name != "*" && !ValidName(ascii) || !ok || wild && ascii[0] == '[' {
+	if name != "*" && !ValidName(ascii) || !ok || wild && ascii[0] == '[' || strings.Contains("."+ascii, "..") {
 		return "", 0, errors.New(`want a host name, "*.example.com" or "*"`)
 	}
 	if wild {
@@ -46,13 +46,14 @@ func ValidName(name string) bool {
 func toASCII(name string) (ascii string, ok bool) {
 	labels := strings.Split(name, ".")
 	for i, label := range labels {
-		if strings.IndexFunc(label, func(r rune) bool { return r > unicode.MaxASCII }) < 0 {
+		if !strings.ContainsFunc(label, isBeyondASCII) {
 			continue
 		}
-		if strings.IndexFunc(label, isNoLabel) >= 0 || len(label) > 4*mostInLabel {
+		lower := strings.ToLower(label) // that of İ, and of the sign for kelvin, is ASCII
+		if strings.IndexFunc(lower, isNoLabel) >= 0 || len(lower) > 4*mostInLabel || !strings.ContainsFunc(lower, isBeyondASCII) {
 			return "", false
 		}
-		if labels[i] = "xn--" + punycode.Encode(strings.ToLower(label)); len(labels[i]) > mostInLabel {
+		if labels[i] = "xn--" + punycode.Encode(lower); len(labels[i]) > mostInLabel {
 			return "", false
 		}
 	}
@@ -61,10 +62,12 @@ func toASCII(name string) (ascii string, ok bool) {
 
 const mostInLabel = 63 // bytes (RFC 1035 §2.3.4)
 
-// isNoLabel reports whether r has no place in a label, or should be one with the
-// letter before it.
+func isBeyondASCII(r rune) bool { return r > unicode.MaxASCII }
+
+// isNoLabel reports whether r has no place in a label, should be one with the letter
+// before it, or is another form of one, such as that of full width.
 func isNoLabel(r rune) bool {
-	return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && r != '-' || 0x300 <= r && r < 0x370 || r == unicode.ReplacementChar
+	return !unicode.In(r, unicode.L, unicode.M, unicode.Nd) && r != '-' || 0x300 <= r && r < 0x370 || 0xFB00 <= r && r <= 0xFFFF
 }
 
 // CanonicalName turns the value of a Host header into what names are looked up
