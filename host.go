@@ -239,7 +239,11 @@ func newErrorSite(options *Options, refusals *serve.Refusals, status int, text s
 // is framed and what it reads next.
 func (s *site) serve(w http.ResponseWriter, r *http.Request, sv *service) {
 	if sv != nil && r.ProtoMajor == 1 {
-		s.answer(w, r, nil, sv)
+		s.answer(w, r, nil, nil, sv)
+		return
+	}
+	if isExtendedConnect(r) {
+		s.connect(w, r, sv)
 		return
 	}
 	own := *r
@@ -249,11 +253,26 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, sv *service) {
 	}
 	defer removeForm(&own)
 	defer body.End()
-	s.answer(w, &own, body, sv)
+	s.answer(w, &own, body, nil, sv)
+}
+
+// connect is serve for an extended CONNECT. Its stream ends when this returns: when
+// the actions have, who accepted it is served from here.
+func (s *site) connect(w http.ResponseWriter, r *http.Request, sv *service) {
+	tunnel := outlet.Dig(w, r)
+	defer tunnel.Stay()
+	s.answer(w, withoutBody(r), nil, tunnel, sv)
+}
+
+// withoutBody returns a copy of a request that nobody can read the body of.
+func withoutBody(r *http.Request) *http.Request {
+	own := *r
+	own.Body = http.NoBody
+	return &own
 }
 
 // answer runs the host's actions on a request that is theirs.
-func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body, sv *service) {
+func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body, tunnel *outlet.Tunnel, sv *service) {
 	if !s.options.KeepMethodCase {
 		r.Method = normalMethod(r.Method)
 	}
@@ -261,7 +280,7 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body,
 		r.URL = pattern.Root(r.URL)
 	}
 	x := newExchange(w, r, s.options)
-	x.response.out.Body = body
+	x.response.out.Body, x.response.out.Tunnel = body, tunnel
 	if sv != nil {
 		x.response.out.Connect(r, patience*s.options.ConnectionTimeout)
 	}
@@ -304,7 +323,8 @@ func (s *site) end(x *exchange, began time.Duration) {
 
 // allows reports whether the request's method is one of the host's.
 func (s *site) allows(r *http.Request) bool {
-	return s.methods == nil || slices.Contains(s.methods, r.Method) && !isExtendedConnect(r)
+	method := routedMethod(r)
+	return s.methods == nil || slices.Contains(s.methods, method) && (method != http.MethodConnect || !isExtendedConnect(r))
 }
 
 // HostState counts the requests of a host.

@@ -160,6 +160,8 @@ func (s standing) settle(req *Request, res *Response) {
 		res.start()
 	case req.Context().Err() == context.DeadlineExceeded: // a middleware has set one
 		res.fail(req, &Error{Status: http.StatusGatewayTimeout})
+	case isExtendedConnect(req.Request):
+		res.fail(req, errNoTunnel)
 	default:
 		res.fail(req, &Error{Status: http.StatusNotFound})
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"aerys/internal/field"
+	"aerys/internal/serve"
 )
 
 // Options are the settings of a Server. The zero value of each field stands
@@ -124,8 +125,14 @@ type Options struct {
 
 	// MaxConcurrentStreams bounds the requests at once on one HTTP/2
 	// connection. Default 100: RFC 9113 §6.5.2 advises no less, and browsers
-	// open that many on a page of small files (Aerys: 20).
+	// open that many on a page of small files (Aerys: 20). With package ws/xconnect
+	// it is 1000, for each socket takes one.
 	MaxConcurrentStreams int
+
+	// MaxSocketsPerConnection bounds the WebSockets at once on one HTTP/2
+	// connection (package ws/xconnect); more get 503. Default half of
+	// MaxConcurrentStreams, so that requests find room beside them.
+	MaxSocketsPerConnection int
 
 	// DisableCompression switches gzip off. By default text/*, */xml, *+xml,
 	// JSON and JavaScript of 860 bytes or more are compressed.
@@ -181,7 +188,8 @@ func (o Options) withDefaults() *Options {
 	o.MaxHeaderSize = cmp.Or(o.MaxHeaderSize, 32<<10)
 	o.MaxInputVars = cmp.Or(o.MaxInputVars, 200)
 	o.MaxFieldLen = cmp.Or(o.MaxFieldLen, 16<<10)
-	o.MaxConcurrentStreams = cmp.Or(o.MaxConcurrentStreams, 100)
+	o.MaxConcurrentStreams = cmp.Or(o.MaxConcurrentStreams, serve.Streams())
+	o.MaxSocketsPerConnection = cmp.Or(o.MaxSocketsPerConnection, (o.MaxConcurrentStreams+1)/2)
 	o.OutputBufferSize = cmp.Or(o.OutputBufferSize, 8192)
 	o.contentType = field.WithCharset(o.DefaultContentType, o.DefaultTextCharset)
 	return &o

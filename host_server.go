@@ -7,10 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +63,7 @@ func (s *Server) serve(ctx context.Context, inherited []net.Listener, ready func
 		return err
 	}
 	s.current.Store(sv)
-	sv.warnOfExtendedConnect()
+	serve.WarnOfTunnels(sv.options.Logger, sv.hasGateway())
 	defer sv.serving.Close()
 	if err := sv.bind(inherited); err != nil {
 		return err
@@ -119,7 +117,7 @@ const patience = 10
 
 func limitsOf(o *Options) *serve.Limits {
 	return &serve.Limits{Connections: o.MaxConnections, PerIP: o.ConnectionsPerIP, Requests: o.MaxRequestsPerConnection,
-		Streams: o.MaxConcurrentStreams, HeaderBytes: o.MaxHeaderSize, Header: o.ConnectionTimeout, Idle: o.IdleTimeout,
+		Streams: o.MaxConcurrentStreams, Tunnels: o.MaxSocketsPerConnection, HeaderBytes: o.MaxHeaderSize, Header: o.ConnectionTimeout, Idle: o.IdleTimeout,
 		Progress: patience * o.ConnectionTimeout}
 }
 
@@ -149,14 +147,18 @@ func newService(options *Options, hosts []*Host) (*service, error) {
 	return sv, nil
 }
 
-// warnOfExtendedConnect tells that browsers' WebSockets will fail, if net/http
-// announces to them what is not served (RFC 8441 §3). It does so by the
-// environment, which some other library may have changed.
-func (sv *service) warnOfExtendedConnect() {
-	if strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1") {
-		sv.options.Logger.Warn("aerys: with http2xconnect=1 in GODEBUG, browsers open wss:// over HTTP/2 by an extended CONNECT (RFC 8441), " +
-			"which is answered with 501, and their WebSockets fail: take it out of the environment")
+// gateway is an action that accepts an extended CONNECT, as those of package ws.
+type gateway interface{ AcceptsConnect() }
+
+// hasGateway reports whether some host has one.
+func (sv *service) hasGateway() (has bool) {
+	for _, s := range sv.sites {
+		walk(s.host.actions, func(action any) {
+			_, is := action.(gateway)
+			has = has || is
+		})
 	}
+	return has
 }
 
 // expose adds the site to the listeners of its addresses.

@@ -155,13 +155,19 @@ func (r *Response) setAsking(asking bool) {
 	r.asking = asking
 }
 
+// errNoTunnel is what an extended CONNECT gets of all that does not accept it.
+var errNoTunnel = &Error{Status: http.StatusNotImplemented, Err: errors.New("There is no WebSocket here."), Public: true}
+
 // failRefused answers in the place of what cannot be sent.
 func (r *Response) failRefused(req *Request) {
 	r.mu.Lock()
 	err := r.fault
 	r.mu.Unlock()
-	req.log(slog.LevelError, "aerys: response refused", "error", err)
-	r.fail(req, &Error{Status: http.StatusInternalServerError, Err: err})
+	e := errorOf(err)
+	if e != errNoTunnel {
+		req.log(slog.LevelError, "aerys: response refused", "error", err)
+	}
+	r.fail(req, e)
 }
 
 // retract takes back what was not sent, for an error. It reports whether
@@ -234,6 +240,23 @@ func (r *Request) failure() *Error {
 func (r *Request) log(level slog.Level, message string, pairs ...any) {
 	pairs = append(pairs, "host", r.options.host, "method", r.Method, "path", r.URL.Path, "client", r.RemoteAddr)
 	r.options.Logger.Log(r.Context(), level, message, pairs...)
+}
+
+// isExtendedConnect reports whether a request opens a tunnel for another
+// protocol (RFC 8441 §4). Its 2xx would be an open WebSocket to a browser, and
+// the body of the answer frames that a page of any origin may read: there is none
+// but of a WebSocket endpoint.
+func isExtendedConnect(r *http.Request) bool {
+	return r.Method == http.MethodConnect && r.Header[":protocol"] != nil
+}
+
+// routedMethod is the method whose routes are for a request: GET for a WebSocket
+// over HTTP/2, as it is over HTTP/1 (RFC 8441 §5).
+func routedMethod(r *http.Request) string {
+	if isExtendedConnect(r) && r.Header.Get(":protocol") == "websocket" {
+		return http.MethodGet
+	}
+	return r.Method
 }
 
 // exchange is a Request and its Response. It is made for one request and never

@@ -469,7 +469,7 @@ func (r *Response) EndHandshake() (accepted bool) {
 }
 
 // Detach is Hijack for package ws. A connection of a Server stays one, and with
-// its loop.
+// its loop. An extended CONNECT is accepted by it, with the fields of Header.
 func (r *Response) Detach() (d http1.Detached, err error) {
 	if !r.enter() {
 		return d, ErrEnded
@@ -480,6 +480,9 @@ func (r *Response) Detach() (d http1.Detached, err error) {
 	}
 	if d, err = r.out.Detach(); err == nil {
 		r.state = Ended
+	}
+	if d.Stay != nil {
+		r.status = http.StatusOK
 	}
 	return d, err
 }

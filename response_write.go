@@ -203,6 +203,9 @@ func (r *Response) prepare(size int) error {
 	if err == nil {
 		err = r.checkHeader()
 	}
+	if r.out.Tunnel != nil && r.status < 300 && err == nil { // a browser would take it for an open WebSocket
+		err = r.refuse(errNoTunnel)
+	}
 	if err != nil {
 		r.outside(func() {
 			r.failRefused(r.asked())

@@ -296,7 +296,7 @@ func (r *Routes) Serve(req *Request, res *Response) {
 func (r *Routes) find(req *Request) (handler Handler, allowed []string) {
 	names, mine := req.params.names, len(req.params.values)
 	values := slices.Grow(req.params.values, r.tree.Variables())[:mine+r.tree.Variables()]
-	s := pattern.Search{Method: req.Method, Values: values[mine:]}
+	s := pattern.Search{Method: routedMethod(req.Request), Values: values[mine:]}
 	if found := r.tree.Find(req.URL, &s); found != nil {
 		mine, handler = mine+len(found.Names), r.handler(found)
 		if names == nil {
@@ -321,6 +321,9 @@ func (r *Routes) handler(at *pattern.Endpoint) Handler {
 
 // refuse answers a request for a path whose routes are all for other methods.
 func refuse(allowed []string, req *Request, res *Response) {
+	if isExtendedConnect(req.Request) {
+		return // others may accept it
+	}
 	res.SetHeader("Allow", strings.Join(allowed, ", "))
 	if req.Method == http.MethodOptions {
 		res.SetStatus(http.StatusNoContent).End()
@@ -337,13 +340,6 @@ func normalMethod(method string) string {
 		return method
 	}
 	return upper
-}
-
-// isExtendedConnect reports whether a request opens a tunnel for another
-// protocol (RFC 8441 §4). Its 2xx would be an open WebSocket to a browser, and
-// the body of the answer frames that a page of any origin may read.
-func isExtendedConnect(r *http.Request) bool {
-	return r.Method == http.MethodConnect && r.Header[":protocol"] != nil
 }
 
 // refusal is the status for a method that is not served: 405 for one that HTTP

@@ -117,18 +117,26 @@ func newFiles(place string, files fs.FS, closer func() error, options []Options)
 }
 
 // Serve answers req if it names a file, and otherwise leaves res untouched.
-func (f *Files) Serve(req *aerys.Request, res *aerys.Response) { f.serve(res, req.Request) }
+func (f *Files) Serve(req *aerys.Request, res *aerys.Response) {
+	if !isExtendedConnect(req.Request) {
+		f.serve(res, req.Request)
+	}
+}
 
 // ServeHTTP answers r, with 404 if it names no file.
 func (f *Files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header[":protocol"] != nil { // an extended CONNECT, as a Host answers it
-		refuse(w, http.StatusNotImplemented, nil)
+	if isExtendedConnect(r) {
+		refuse(w, http.StatusNotImplemented, nil) // as a Host does
 		return
 	}
 	if !f.serve(w, r) {
 		http.NotFound(w, r)
 	}
 }
+
+// isExtendedConnect reports whether a request is for another protocol (RFC 8441 §4):
+// there is no file for it.
+func isExtendedConnect(r *http.Request) bool { return r.Header[":protocol"] != nil }
 
 // Stop closes the directory, and gives up what is kept. Requests that come
 // later get 503.

@@ -45,7 +45,7 @@ func TestEchoAllocatesItsMessage(t *testing.T) {
 	}
 	for _, size := range []int{16, 1 << 10, 64 << 10} {
 		for _, opcode := range []frame.Opcode{frame.Text, frame.Binary} {
-			engines(t, func(t *testing.T, at setting) {
+			sockets(t, func(t *testing.T, at setting) {
 				s := serve(t, at, &echoApplication{}, unlimited)
 				p := s.dial(t)
 				request := maskedFrame(opcode, size)

@@ -16,7 +16,8 @@ type arrival struct {
 	life     *life
 	mount    *mount // the http.Server that it came through, if that is known
 	opener   opener
-	greeting []byte // the 101
+	greeting []byte       // the 101
+	announce func() error // sends what is there in its place over HTTP/2
 }
 
 // opener calls OnOpen with what OnHandshake returned.
@@ -35,7 +36,7 @@ func (o *arrival) tooLate() bool { return o.mount != nil && o.mount.down.Load() 
 
 // agreement is what a handshake settled.
 type agreement struct {
-	key         string
+	key         string // "" over HTTP/2
 	subprotocol string
 	deflate     deflate.Terms
 	extensions  string // the value of Sec-WebSocket-Extensions

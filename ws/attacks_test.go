@@ -5,7 +5,6 @@ import (
 	"compress/flate"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -286,7 +285,7 @@ func TestLostClients(t *testing.T) {
 					p.write(wire)
 					p.awaitRead()
 					if end == "RST" {
-						p.nc.(*net.TCPConn).SetLinger(0)
+						reset(p.nc)
 					}
 					p.nc.Close()
 					p.expectEnd(1006, "connection lost")
@@ -315,7 +314,7 @@ func TestRandomBytes(t *testing.T) {
 				}
 				p := s.dial(t, compressing)
 				p.write(wire)
-				p.nc.(*net.TCPConn).CloseWrite()
+				p.endSending()
 				for _, err := p.read(); err == nil; {
 					_, err = p.read()
 				}

@@ -54,7 +54,7 @@ func TestNarrowSockets(t *testing.T) {
 		options.MaxQueuedBytes = 100 << 10
 		s := serve(t, at, &recorder{}, options)
 		p := s.dial(t)
-		p.nc.(*net.TCPConn).SetReadBuffer(64 << 10)
+		narrowReads(p.nc)
 		id := p.id()
 		var group sync.WaitGroup
 		for sender := range senders {
@@ -323,7 +323,7 @@ func TestHandlersAreReleased(t *testing.T) {
 		},
 	}
 	ends := map[string]func(*peer){
-		"a reset":        func(p *peer) { reset(p.nc.(*net.TCPConn)) },
+		"a reset":        func(p *peer) { reset(p.nc) },
 		"an end":         func(p *peer) { p.nc.Close() },
 		"Endpoint.Close": func(p *peer) { p.server.Close(p.id(), ws.CodeNormal, "") },
 		"broadcasts": func(p *peer) { // the first that finds too much waiting ends it

@@ -185,8 +185,8 @@ func TestLost(t *testing.T) {
 		lose func(net.Conn)
 	}{
 		{"end of stream", func(nc net.Conn) { nc.Close() }},
-		{"half closed", func(nc net.Conn) { nc.(*net.TCPConn).CloseWrite() }},
-		{"reset", func(nc net.Conn) { nc.(*net.TCPConn).SetLinger(0); nc.Close() }},
+		{"half closed", func(nc net.Conn) { nc.(interface{ CloseWrite() error }).CloseWrite() }},
+		{"reset", func(nc net.Conn) { reset(nc) }},
 	}
 	engines(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, unlimited)

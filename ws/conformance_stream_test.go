@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"testing"
 
@@ -166,7 +165,7 @@ var endings = []struct {
 	{"close frame without a code", func(p *peer) { p.write(closingPayload("")) }, ws.CodeNoStatus, "", true},
 	{"end of stream", func(p *peer) { p.nc.Close() }, ws.CodeAbnormal, "connection lost", false},
 	{"end of stream inside a frame", func(p *peer) { p.write(last("abc")[:7]); p.nc.Close() }, ws.CodeAbnormal, "connection lost", false},
-	{"reset", func(p *peer) { p.nc.(*net.TCPConn).SetLinger(0); p.nc.Close() }, ws.CodeAbnormal, "connection lost", false},
+	{"reset", func(p *peer) { reset(p.nc) }, ws.CodeAbnormal, "connection lost", false},
 	{"invalid text", func(p *peer) { p.write(middle("\xff")) }, ws.CodeInvalidPayload, "text is not UTF-8 (RFC 6455 §8.1)", true},
 	{"invalid text in a long frame", func(p *peer) { p.write(middle(filler(40000) + "\xff" + filler(5000))[:40020]) }, ws.CodeInvalidPayload, "text is not UTF-8 (RFC 6455 §8.1)", true},
 	{"end of stream inside a long frame", func(p *peer) { p.write(middle(filler(40000))[:20000]); p.nc.Close() }, ws.CodeAbnormal, "connection lost", false},

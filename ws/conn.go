@@ -210,6 +210,9 @@ func (e *Endpoint) opened(c *conn, o *arrival) {
 	e.table.add(c, &c.id, c.inflates())
 	c.greet(o.greeting)
 	c.mu.Unlock()
+	if o.announce != nil {
+		o.announce()
+	}
 	e.counters.accepted.Add(1)
 	if o.tooLate() { // the server was shut down meanwhile
 		c.close(CodeGoingAway, "server stops")

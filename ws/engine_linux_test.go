@@ -44,7 +44,7 @@ func TestEndOfStream(t *testing.T) {
 	}{
 		{"half-closed", (*net.TCPConn).CloseWrite},
 		{"closed", (*net.TCPConn).Close},
-		{"reset", reset},
+		{"reset", func(c *net.TCPConn) error { return reset(c) }},
 	}
 	rows := []struct {
 		name  string
@@ -64,7 +64,7 @@ func TestEndOfStream(t *testing.T) {
 		{name: "behind a message that is being read", first: binary(filler(3000))[:2000], rest: binary(filler(3000))[2000:]},
 		{name: "behind two messages of which one is being read", first: binary(filler(3000))[:2000], rest: join(binary(filler(3000))[2000:], text("a"))},
 	}
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		blocked, release := make(chan bool), make(chan bool)
 		r := &recorder{}
 		r.onData = func(id ws.ClientID, m *ws.Message) {
@@ -103,7 +103,7 @@ func TestEndOfStream(t *testing.T) {
 // What came before a connection is waited for needs no edge of its own.
 func TestBytesBeforeTheWait(t *testing.T) {
 	t.Parallel()
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		open := make(chan bool)
 		r := &recorder{onOpen: func(ws.ClientID) { <-open }}
 		r.onData = func(id ws.ClientID, m *ws.Message) {
@@ -130,7 +130,7 @@ func TestBytesBeforeTheWait(t *testing.T) {
 // A client that the server gives up while its handler runs keeps its descriptor
 // until the handler returns: those who come meanwhile are not confused with it.
 func TestOneOwnerCloses(t *testing.T) {
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		blocked, release := make(chan bool), make(chan bool)
 		r := &recorder{}
 		r.onData = func(id ws.ClientID, m *ws.Message) {
@@ -174,7 +174,7 @@ func (s *server) closed(id ws.ClientID) (info ws.Info, open bool) {
 // Descriptors are used again at once, and places in the table soon; ids are not.
 func TestIdsAreNotUsedAgain(t *testing.T) {
 	t.Parallel()
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, untimed)
 		places := make(map[uint32]ws.ClientID)
 		p := s.dial(t)
@@ -206,7 +206,7 @@ func TestIdsAreNotUsedAgain(t *testing.T) {
 func TestBursts(t *testing.T) {
 	t.Parallel()
 	const clients, rounds, hands = 200, 25, 4
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, untimed)
 		var group sync.WaitGroup
 		for hand := range uint64(hands) {
@@ -231,7 +231,7 @@ func TestBursts(t *testing.T) {
 // Nor is one missed that comes when nobody waits for it and nothing follows it.
 func TestLastEdge(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // some processor always waits for events
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		p := serve(t, at, &echoApplication{}, untimed).dial(t)
 		for i := range 2000 {
 			for range 1 + i%4 {
@@ -277,7 +277,7 @@ func burst(s *server, t *testing.T, peers []*peer, random *rand.Rand) bool {
 // and there may be more of them than processors, keep nobody from being served.
 func TestSystemCallsDoNotWait(t *testing.T) {
 	t.Parallel()
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(4096)
 		options := untimed
 		options.MaxQueuedBytes = -1

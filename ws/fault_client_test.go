@@ -43,9 +43,11 @@ func (c *client) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reset closes a connection with a RST.
-func reset(c *net.TCPConn) error {
-	c.SetLinger(0)
+// reset closes a connection with a RST, and a stream with RST_STREAM.
+func reset(c net.Conn) error {
+	if c, ok := c.(*net.TCPConn); ok {
+		c.SetLinger(0)
+	}
 	return c.Close()
 }
 
@@ -53,9 +55,9 @@ func reset(c *net.TCPConn) error {
 // TestFaultyClientStalls) its last for a long time.
 func TestFaultyClient(t *testing.T) {
 	t.Parallel()
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		for name, happen := range map[string]func(*net.TCPConn) error{
-			"resets":      reset,
+			"resets":      func(c *net.TCPConn) error { return reset(c) },
 			"closes":      (*net.TCPConn).Close,
 			"half-closes": (*net.TCPConn).CloseWrite,
 		} {
@@ -73,7 +75,7 @@ func TestFaultyClient(t *testing.T) {
 }
 
 func TestFaultyClientStalls(t *testing.T) {
-	engines(t, func(t *testing.T, at setting) { serveScript(t, at).stallEveryClient(t) })
+	sockets(t, func(t *testing.T, at setting) { serveScript(t, at).stallEveryClient(t) })
 }
 
 // clientPeer connects a client.

@@ -11,6 +11,7 @@ import (
 
 	"aerys"
 	"aerys/internal/loop"
+	"aerys/internal/outlet"
 )
 
 // Gateway is a WebSocket endpoint as an action of package aerys. It is an
@@ -19,12 +20,16 @@ import (
 // It starts once before it serves, and stops once. After that it can be started
 // again, as it is when a Server of package aerys serves its Host again.
 type Gateway struct {
+	accepter
 	endpoint Endpoint
 	plain    aerys.Host // serves the gateway as an http.Handler
 
 	mu   sync.Mutex // guards life, and all in it
 	life *life      // nil until the gateway starts, or is stopped
 }
+
+// accepter has a Server know that a handshake over HTTP/2 (RFC 8441) is accepted here.
+type accepter = outlet.Accepter
 
 // Websocket makes an action of a WebSocket application. It panics if the
 // handler is nil or the options can never work. If the compiler says that the
@@ -88,7 +93,11 @@ func (g *Gateway) Serve(req *aerys.Request, res *aerys.Response) {
 	}
 	e.overrule(req, res, &o.agreement)
 	// Middleware may still change the header when this returns.
-	o.greeting = appendSwitch(getBuffer(512), &o.agreement, res.Header())
+	if o.key == "" {
+		o.agree(res.Header())
+	} else {
+		o.greeting = appendSwitch(getBuffer(512), &o.agreement, res.Header())
+	}
 	if err := e.takeOver(res, o); err != nil {
 		putBuffer(o.greeting)
 		e.entering.Done()
@@ -109,6 +118,11 @@ func (e *Endpoint) takeOver(res *aerys.Response, o *arrival) error {
 		return err
 	}
 	c := e.newConn(o, d.Early)
+	if d.Stay != nil {
+		o.announce = d.Conn.(interface{ Flush() error }).Flush
+		d.Stay(func() { loop.Shared().Stay(d.Conn, c) })
+		return nil
+	}
 	if d.Carrier != nil {
 		c.counted = d.Counted
 		if o.mount != nil {

@@ -159,7 +159,6 @@ func TestClosePeriodOfOneThatStays(t *testing.T) {
 		p.write(closing(4001, "enough"))
 		p.expectClose(4001)
 		p.expectEOF()
-		p.awaitArrival()
-		p.expires(began, 30)
+		p.outstays(began, 30)
 	})
 }

@@ -23,6 +23,9 @@ type refusal struct {
 // check examines an upgrade request as RFC 6455 §4.2.1 asks, and more.
 func (e *Endpoint) check(r *http.Request, a *agreement) *refusal {
 	h := r.Header
+	if h[":protocol"] != nil {
+		return e.checkConnect(r, a)
+	}
 	switch {
 	case r.Method != http.MethodGet:
 		return &refusal{http.StatusMethodNotAllowed, "a WebSocket handshake is a GET request"}
@@ -41,6 +44,24 @@ func (e *Endpoint) check(r *http.Request, a *agreement) *refusal {
 		return &refusal{http.StatusForbidden, "pages of this origin may not connect"}
 	}
 	a.key = h["Sec-Websocket-Key"][0]
+	return e.negotiate(h, a)
+}
+
+// checkConnect is check for an extended CONNECT, which has neither Upgrade nor a key
+// (RFC 8441 §5).
+func (e *Endpoint) checkConnect(r *http.Request, a *agreement) *refusal {
+	h := r.Header
+	switch {
+	case r.Method != http.MethodConnect || len(h[":protocol"]) != 1 || h[":protocol"][0] != "websocket":
+		return &refusal{http.StatusNotImplemented, "the protocol of this endpoint is websocket"} // RFC 9220 §3
+	case len(h["Sec-Websocket-Version"]) != 1 || h["Sec-Websocket-Version"][0] != "13":
+		return &refusal{http.StatusUpgradeRequired, "the WebSocket version is not 13"}
+	case r.ContentLength > 0:
+		return &refusal{http.StatusBadRequest, "a WebSocket handshake has no body"}
+	case !originAllowed(h["Origin"], r.Host, e.options.Origins):
+		e.logOrigin(r)
+		return &refusal{http.StatusForbidden, "pages of this origin may not connect"}
+	}
 	return e.negotiate(h, a)
 }
 
@@ -151,7 +172,9 @@ func (e *Endpoint) refuse(req *aerys.Request, res *aerys.Response, no *refusal) 
 	case http.StatusMethodNotAllowed:
 		res.SetHeader("Allow", http.MethodGet)
 	case http.StatusBadRequest:
-		res.SetHeader("Connection", "close")
+		if req.ProtoMajor == 1 { // over HTTP/2 it would end the others, too
+			res.SetHeader("Connection", "close")
+		}
 	}
 	res.Fail(&aerys.Error{Status: no.status, Err: errors.New(no.reason), Public: true})
 }
@@ -176,6 +199,21 @@ func appendSwitch(p []byte, a *agreement, header http.Header) []byte {
 		}
 	}
 	return append(p, "\r\n\r\n"...)
+}
+
+// agree makes a header that of the 200 that accepts an extended CONNECT.
+func (a *agreement) agree(header http.Header) {
+	for name := range header {
+		if reservedField(name) {
+			delete(header, name)
+		}
+	}
+	if a.subprotocol != "" {
+		header.Set("Sec-WebSocket-Protocol", a.subprotocol)
+	}
+	if a.extensions != "" {
+		header.Set("Sec-WebSocket-Extensions", a.extensions)
+	}
 }
 
 func appendField(p []byte, name, value string) []byte {

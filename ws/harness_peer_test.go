@@ -36,7 +36,10 @@ func (s *server) connect(t testing.TB) *peer {
 	t.Helper()
 	var nc net.Conn
 	var err error
-	if s.at.tls {
+	if s.at.http2 {
+		st := s.dialHTTP2(t).stream()
+		st.alone, nc = true, st
+	} else if s.at.tls {
 		nc, err = tls.Dial(s.at.network, s.address, &tls.Config{InsecureSkipVerify: true})
 	} else {
 		nc, err = net.Dial(s.at.network, s.address)
@@ -48,6 +51,13 @@ func (s *server) connect(t testing.TB) *peer {
 	p := &peer{t: t, server: s, nc: nc, reader: bufio.NewReader(nc)}
 	t.Cleanup(func() { nc.Close() })
 	return p
+}
+
+// narrowReads has a connection take little of what is not read.
+func narrowReads(nc net.Conn) {
+	if c, ok := nc.(*net.TCPConn); ok { // a stream takes no more anyway
+		c.SetReadBuffer(64 << 10)
+	}
 }
 
 // dial opens a WebSocket connection. More fields of the handshake may follow.
@@ -138,7 +148,7 @@ func (p *peer) trickle(wire []byte, n int) {
 func (p *peer) awaitRead() {
 	p.t.Helper()
 	id, unseen := p.id(), uint64(0)
-	if p.server.at.opaque || p.server.at.tls {
+	if (p.server.at.opaque || p.server.at.tls) && !p.server.at.http2 {
 		unseen = 2 // are counted when more comes
 	}
 	for deadline := time.Now().Add(patience); ; time.Sleep(pollPeriod) {

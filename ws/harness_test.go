@@ -54,6 +54,7 @@ type setting struct {
 	network string // "tcp" or "unix"
 	tls     bool
 	host    bool // by aerys.Server instead of net/http's
+	http2   bool // each connection is a stream of one of HTTP/2
 
 	options aerys.Options                   // of aerys.Server
 	mount   func(*ws.Gateway) aerys.Action  // what is served, if not the gateway itself
@@ -67,11 +68,18 @@ var waitings = []setting{
 	{name: "opaque", engine: ws.EnginePortable, network: "tcp", opaque: true},
 }
 
-// engines runs a test over each of them.
-func engines(t *testing.T, test func(*testing.T, setting)) {
+// sockets runs a test over each of them.
+func sockets(t *testing.T, test func(*testing.T, setting)) {
 	for _, at := range waitings {
 		t.Run(at.name, func(t *testing.T) { test(t, at) })
 	}
+}
+
+// engines is sockets, and over streams of HTTP/2.
+func engines(t *testing.T, test func(*testing.T, setting)) {
+	sockets(t, test)
+	at := setting{name: "HTTP/2", network: "tcp", http2: true, tls: true, host: true}
+	t.Run(at.name, func(t *testing.T) { test(t, at) })
 }
 
 // everywhere is engines, and over all else that carries a connection.
@@ -85,6 +93,9 @@ func everywhere(t *testing.T, test func(*testing.T, setting)) {
 		{name: "TLS", engine: ws.EngineAuto, network: "tcp", tls: true},
 		{name: "opaque TLS", engine: ws.EngineAuto, network: "tcp", tls: true, opaque: true},
 		{name: "TLS under aerys.Server", engine: ws.EngineAuto, network: "tcp", tls: true, host: true},
+		{name: "HTTP/2 in clear text", engine: ws.EngineAuto, network: "tcp", http2: true},
+		{name: "HTTP/2 in clear text under aerys.Server", engine: ws.EngineAuto, network: "tcp", http2: true, host: true},
+		{name: "HTTP/2 under net/http", engine: ws.EngineAuto, network: "tcp", http2: true, tls: true},
 	}
 	for _, at := range settings {
 		t.Run(at.name, func(t *testing.T) { test(t, at) })
@@ -184,6 +195,12 @@ func (s *server) serveHTTP(t testing.TB) {
 	}
 	if s.at.opaque {
 		h.Listener = opaqueListener{h.Listener}
+	}
+	if h.EnableHTTP2 = s.at.http2; s.at.http2 {
+		h.Config.Protocols = new(http.Protocols)
+		h.Config.Protocols.SetHTTP1(true)
+		h.Config.Protocols.SetHTTP2(true)
+		h.Config.Protocols.SetUnencryptedHTTP2(true)
 	}
 	if s.at.tls {
 		h.StartTLS()

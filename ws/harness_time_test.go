@@ -100,3 +100,15 @@ func (p *peer) expires(began loop.Time, limit int) {
 		p.t.Errorf("closed after %d s, with a limit of %d s", took, limit)
 	}
 }
+
+// outstays is expires for a client that does not end its direction behind the close
+// frames. Those end a stream of HTTP/2, of which no half is left to be waited for.
+func (p *peer) outstays(began loop.Time, limit int) {
+	p.t.Helper()
+	if p.server.at.http2 {
+		p.awaitOnClose()
+		return
+	}
+	p.awaitArrival()
+	p.expires(began, limit)
+}

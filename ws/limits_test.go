@@ -377,8 +377,7 @@ func testClosePeriodAfterFailure(t *testing.T, at setting) {
 	began := p.now()
 	p.write([]byte("nonsense"))
 	p.expectClose(1002)
-	p.awaitArrival()
-	p.expires(began, 30)
+	p.outstays(began, 30)
 	p.expectEnd(1002, "")
 }
 
@@ -393,22 +392,23 @@ func testClosePeriodWhateverComes(t *testing.T, at setting) {
 		begin func(*peer)
 		code  ws.Code
 		want  string
+		waits func(*peer, loop.Time, int)
 	}{
-		{"no answer to a close", func(p *peer) { s.Close(p.id(), 4000, "no answer") }, 4000, "no answer"},
-		{"no end after a fault", func(p *peer) { p.write(last("")) }, ws.CodeProtocolError, "a continuation frame without a message to continue (RFC 6455 §5.4)"},
-		{"no end after a close", func(p *peer) { p.write(closing(4002, "stays")) }, 4002, "stays"},
+		{"no answer to a close", func(p *peer) { s.Close(p.id(), 4000, "no answer") }, 4000, "no answer", func(p *peer, began loop.Time, limit int) { p.awaitArrival(); p.expires(began, limit) }},
+		{"no end after a fault", func(p *peer) { p.write(last("")) }, ws.CodeProtocolError,
+			"a continuation frame without a message to continue (RFC 6455 §5.4)", (*peer).outstays},
+		{"no end after a close", func(p *peer) { p.write(closing(4002, "stays")) }, 4002, "stays", (*peer).outstays},
 		{"pings for ever after a close", func(p *peer) {
 			s.Close(p.id(), 4003, "pings")
 			p.trickle(join(ping("1"), ping("2"), ping("3")), 5)
-		}, 4003, "pings"},
+		}, 4003, "pings", func(p *peer, began loop.Time, limit int) { p.awaitArrival(); p.expires(began, limit) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := s.dial(t)
 			began := p.now()
 			c.begin(p)
 			p.expectClose(c.code)
-			p.awaitArrival()
-			p.expires(began, 30)
+			c.waits(p, began, 30)
 			p.expectHistory(0, c.code, c.want)
 		})
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -308,14 +307,11 @@ var waysToEnd = map[string]func(*server, *peer){
 	"the client":       func(_ *server, p *peer) { p.nc.Write(closing(1000, "bye")) },
 	"a broken frame":   func(_ *server, p *peer) { p.nc.Write([]byte("nonsense")) },
 	"a broken message": func(_ *server, p *peer) { p.nc.Write(text("\xff")) },
-	"FIN":              func(_ *server, p *peer) { p.nc.(*net.TCPConn).CloseWrite() },
-	"RST": func(_ *server, p *peer) {
-		p.nc.(*net.TCPConn).SetLinger(0)
-		p.nc.Close()
-	},
-	"a broadcast": func(s *server, _ *peer) { s.Broadcast("hello") },
-	"Send":        func(s *server, p *peer) { s.Send("hello", p.visit.id) },
-	"a message":   func(_ *server, p *peer) { p.nc.Write(join(first(frame.Text, "he"), last("llo"))) },
+	"FIN":              func(_ *server, p *peer) { p.nc.(interface{ CloseWrite() error }).CloseWrite() },
+	"RST":              func(_ *server, p *peer) { reset(p.nc) },
+	"a broadcast":      func(s *server, _ *peer) { s.Broadcast("hello") },
+	"Send":             func(s *server, p *peer) { s.Send("hello", p.visit.id) },
+	"a message":        func(_ *server, p *peer) { p.nc.Write(join(first(frame.Text, "he"), last("llo"))) },
 }
 
 // endAll lets several of them happen to each client, all at once.

@@ -227,7 +227,7 @@ func TestLargeBroadcast(t *testing.T) {
 // Send waits for a client that reads slowly: it loses nothing, and little is queued.
 func TestSendToSlowClient(t *testing.T) {
 	const messages, size = 2000, 16 << 10 // more than the heap may grow by
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(128 << 10)
 		s := serve(t, at, &recorder{}, ws.Options{MaxQueuedBytes: 64 << 10})
 		p := s.dial(t)
@@ -289,7 +289,7 @@ func TestHandlerThatWaitsForItsClient(t *testing.T) {
 // (RFC 6455 §5.5.3): nothing grows, and in the end the client is given up.
 func TestPingFlood(t *testing.T) {
 	const growth = 8 << 20
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(4096)
 		options := attackOptions
 		options.HeartbeatPeriod = -1
@@ -363,7 +363,7 @@ func (c *crowd) ended(reason string) (n int) {
 // its time, for each of the small segments that a thousand full sockets hold.)
 func TestStuckClients(t *testing.T) {
 	const healthy = 4
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		stuck, messages := 1000, 10_000
 		if ws.Raced() {
 			stuck, messages = 200, 2000

@@ -24,6 +24,10 @@ type Detached struct {
 	Counted Counted    // to be told when that is over
 	Conn    net.Conn   // where no loop carries it
 	Early   []byte     // what was read behind the request
+
+	// Stay has something serve Conn when all that answer have returned. It is nil but
+	// for a stream of HTTP/2, which is over when that returns.
+	Stay func(serve func())
 }
 
 // Detach implements Detacher.

@@ -88,7 +88,8 @@ type stream struct {
 	net net.Conn
 	raw *raw // reads and writes without waiting; nil where that is not possible
 
-	waiter, drainer func() // wait and drain, bound once
+	waiter, drainer func()        // wait and drain, bound once
+	resident        chan struct{} // has who called Stay wait in the waiter's place; nil for others
 
 	mu       sync.Mutex // guards what follows, of which pending tells whether has or err is set
 	watching bool       // a goroutine waits for a byte
@@ -157,8 +158,13 @@ func (s *stream) watch() {
 
 // await is watch for who holds s.mu.
 func (s *stream) await() {
-	if !s.watching && !s.reading && !s.has && s.err == nil && !s.over {
-		s.watching = true
+	if s.watching || s.reading || s.has || s.err != nil || s.over {
+		return
+	}
+	s.watching = true
+	if s.resident != nil {
+		s.resident <- struct{}{}
+	} else {
 		go s.waiter()
 	}
 }
@@ -166,22 +172,25 @@ func (s *stream) await() {
 // wait waits for a byte.
 func (s *stream) wait() {
 	n, err := s.net.Read(s.first[:])
-	s.mu.Lock()
-	s.watching, s.has = false, n > 0
-	serve := false
-	switch {
-	case s.over: // it was hijacked, or closed
-		signal(s.extras().readable)
-	case n == 0:
-		s.fail(err)
-		fallthrough
-	default:
-		serve = s.mark(pending)
-	}
-	s.mu.Unlock()
-	if serve {
+	if s.came(n > 0, err) {
 		s.serve()
 	}
+}
+
+// came notes what was waited for: something, or the end. It reports whether the
+// caller is to see to it that Serve is called.
+func (s *stream) came(something bool, err error) (serve bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watching, s.has = false, something
+	if s.over { // it was hijacked, or closed
+		signal(s.extras().readable)
+		return false
+	}
+	if !something {
+		s.fail(err)
+	}
+	return s.mark(pending)
 }
 
 // fail notes what ended the reading, if something has. s.mu is held.
@@ -198,7 +207,11 @@ func (s *stream) tryRead(p []byte) (n int, err error) {
 	if s.watching || s.reading || len(p) == 0 {
 		return 0, ErrAgain
 	}
-	if s.has {
+	switch {
+	case !s.has:
+	case s.resident != nil: // which has read nothing
+		s.has, s.filled = false, true
+	default:
 		s.has, p[0] = false, s.first[0]
 		n, p = 1, p[1:]
 	}
@@ -228,7 +241,7 @@ func (s *stream) readOn(p []byte) int {
 	s.mu.Unlock()
 	n, err := s.readNow(p)
 	s.mu.Lock()
-	s.reading, s.filled = false, n == len(p)
+	s.reading, s.filled = false, n == len(p) && s.resident == nil
 	if err != ErrAgain {
 		s.fail(err)
 	}
@@ -247,8 +260,11 @@ func (s *stream) readNow(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, ErrAgain
 	}
-	if s.raw != nil {
+	switch {
+	case s.raw != nil:
 		return s.raw.read(p)
+	case s.resident != nil:
+		return s.net.Read(p)
 	}
 	s.net.SetReadDeadline(time.Now().Add(probePeriod))
 	n, err := s.net.Read(p)
@@ -418,6 +434,9 @@ func (s *stream) interrupt() {
 func (s *stream) close() {
 	s.mu.Lock()
 	s.over = true
+	if s.resident != nil {
+		close(s.resident)
+	}
 	conn := s.net
 	if c := s.secured(); c != nil && (s.broken || s.isStuck()) {
 		conn = c.NetConn() // TLS would wait to say goodbye

@@ -5,6 +5,7 @@ package outlet
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -24,6 +25,7 @@ type Outlet struct {
 	Writer http.ResponseWriter
 	Fields http.Header // what Header returns: the writer's, or one of its own
 	Body   *Body       // of the request; nil but for HTTP/1 of a server of net/http's, and HTTP/2
+	Tunnel *Tunnel     // that an extended CONNECT asks for; nil for all other requests
 
 	mu     sync.Mutex
 	over   bool
@@ -257,11 +259,18 @@ func (o *Outlet) Hijack() (conn net.Conn, buffered *bufio.ReadWriter, err error)
 
 // Detach is Hijack for another protocol. A connection of a loop stays one.
 func (o *Outlet) Detach() (http1.Detached, error) {
-	if detacher, ok := o.Writer.(http1.Detacher); ok && o.enter() {
+	detacher, ok := o.Writer.(http1.Detacher)
+	if (ok || o.Tunnel != nil) && o.enter() {
 		defer o.mu.Unlock()
-		return detacher.Detach()
+		if ok {
+			return detacher.Detach()
+		}
+		return o.Tunnel.accept(o.Fields)
 	}
 	conn, buffered, err := o.Hijack()
+	if detacher = detacherBehind(o.Writer); errors.Is(err, http.ErrNotSupported) && detacher != nil {
+		return detacher.Detach() // a middleware is in front of a tunnel
+	}
 	if err != nil {
 		return http1.Detached{}, err
 	}

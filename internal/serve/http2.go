@@ -26,6 +26,9 @@ func newHTTP2Server(handler http.Handler, q *queue, limits *Limits) *http.Server
 		// net/http checks the size of a frame only against its own maximum.
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: limits.Streams, MaxReadFrameSize: 16384, SendPingTimeout: limits.Header},
 	}
+	if _, announced := Tunnels(); announced { // else one that is not read would hold up the uploads beside it
+		server.HTTP2.MaxReceiveBufferPerStream = 64 << 10
+	}
 	server.Protocols.SetHTTP2(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
 	return server
@@ -114,6 +117,7 @@ type multiplexed struct {
 	http1.Counted
 	server   *Server
 	requests atomic.Int32
+	tunnels  atomic.Int32
 	lent     atomic.Bool // to a request: the file that is kept for the connection
 }
 
@@ -121,24 +125,36 @@ type multiplexed struct {
 type Stream struct {
 	connection *multiplexed
 	weight     int64
+	tunnel     bool
 }
 
 // BeginStream takes a request over HTTP/2 into the count, if there is room for
 // the file that it may be sent: that which is kept for the connection, or more.
-// last tells that the request is to be the connection's last.
+// last tells that the request is to be the connection's last. A tunnel (RFC 8441 §4) is
+// sent no file, and there may be so many of them.
 func BeginStream(r *http.Request) (s Stream, last, room bool) {
 	c := r.Context().Value(connectionKey{}).(*multiplexed)
 	n, limit := c.requests.Add(1), c.server.limits.Requests
 	last = limit > 0 && int(n) >= limit || c.server.isEnding()
-	if c.server.each == 1 || c.lent.CompareAndSwap(false, true) {
-		return Stream{c, 0}, last, true
+	if r.Header[":protocol"] != nil {
+		s := Stream{connection: c, tunnel: true}
+		if room = int(c.tunnels.Add(1)) <= c.server.limits.Tunnels; !room {
+			s.End()
+		}
+		return s, last, room
 	}
-	return Stream{c, 1}, last, c.server.room(1)
+	if c.server.each == 1 || c.lent.CompareAndSwap(false, true) {
+		return Stream{connection: c}, last, true
+	}
+	return Stream{connection: c, weight: 1}, last, c.server.room(1)
 }
 
 // End takes the request out of the count.
 func (s Stream) End() {
-	if s.weight == 0 {
+	switch {
+	case s.tunnel:
+		s.connection.tunnels.Add(-1)
+	case s.weight == 0:
 		s.connection.lent.Store(false)
 	}
 	s.connection.server.weight.Add(-s.weight)

@@ -27,6 +27,7 @@ type Limits struct {
 	PerIP       int // of these from one network; 0 is no bound
 	Requests    int // on a connection; negative is no bound
 	Streams     int // requests at once on a connection of HTTP/2
+	Tunnels     int // of these, extended CONNECTs
 	HeaderBytes int
 	Header      time.Duration // for a header
 	Idle        time.Duration // without a request

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -22,51 +23,89 @@ import (
 	"aerys/ws"
 )
 
-// TestExtendedConnect runs itself again in an environment in which net/http
-// takes an extended CONNECT (RFC 8441), and has each kind of action asked by
-// one, over TLS and in clear text: to a browser a 2xx would open a WebSocket.
+// again runs a test in a process in which net/http takes an extended CONNECT (RFC
+// 8441), and reports whether this is that one.
+func again(t *testing.T) bool {
+	t.Helper()
+	if strings.Contains(os.Getenv("GODEBUG"), extendedConnect) {
+		return true
+	}
+	again := command(t, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	again.Env = append(os.Environ(), "GODEBUG="+extendedConnect)
+	if output, err := again.CombinedOutput(); err != nil || !strings.Contains(string(output), "--- PASS: "+t.Name()+" ") {
+		t.Errorf("%v: %s", err, output)
+	}
+	return false
+}
+
+// TestExtendedConnect has each kind of action asked by an extended CONNECT, over TLS
+// and in clear text: to a browser a 2xx would open a WebSocket, and there is none but
+// of a gateway.
 func TestExtendedConnect(t *testing.T) {
-	if !strings.Contains(os.Getenv("GODEBUG"), extendedConnect) {
-		again := command(t, os.Args[0], "-test.run=^TestExtendedConnect$", "-test.v")
-		again.Env = append(os.Environ(), "GODEBUG="+extendedConnect)
-		if output, err := again.CombinedOutput(); err != nil || strings.Count(string(output), "--- PASS: TestExtendedConnect/") != 3 {
-			t.Errorf("%v: %s", err, output)
-		}
+	if !again(t) {
 		return
 	}
 	files := static.FS(fstest.MapFS{"file": {Data: []byte("secret")}})
 	gateway := ws.Websocket(new(app))
-	routes := aerys.Router().Get("/route", hello).Get("/ws", gateway).Get("/{x:a.*}", hello).
-		Route("CONNECT", "/connect", hello).Route("CONNECT", "/tunnel", hello)
-	actions := []aerys.Action{routes, files, gateway}
-	paths := []string{"/route", "/any", "/connect", "/tunnel", "/ws", "/file", "/missing", "/"}
+	behind := http.NewServeMux()
+	behind.Handle("/mux/ws", gateway)
+	behind.HandleFunc("/mux/", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "secret") })
+	flushes := func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush(); io.WriteString(w, "secret") }
+	guarded := func(_ *aerys.Request, res *aerys.Response) { res.SetStatus(401) }
+	routes := aerys.Router().Get("/route", hello).Get("/ws", gateway).Get("/{x:a.*}", hello).Get("/flushes", flushes).
+		Route("CONNECT", "/connect", hello).Route("CONNECT", "/tunnel", hello).Get("/guarded", guarded, gateway).
+		Mount("/mount", func(next http.Handler) http.Handler { return wrapped{next} }, gateway).
+		Get("/reads", func(req *aerys.Request, res *aerys.Response) { io.Copy(res, req.Request.Body) }).
+		Get("/dynamic", func(req *aerys.Request, res *aerys.Response) { gateway.Serve(req, res) }).
+		Get("/slow", func(next http.Handler) http.Handler { return http.TimeoutHandler(next, time.Minute, "") }, gateway)
+	actions := []aerys.Action{routes, files, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/mux/") {
+			behind.ServeHTTP(w, r)
+		} else {
+			io.WriteString(w, "secret")
+		}
+	}}
+	want := map[string]string{"/ws": "200", "/guarded": "401", "/mux/ws": "200", "/mount": "200", "/dynamic": "200", "/slow": "500"}
 
 	certFile, keyFile := writeCertificate(t, t.TempDir(), "localhost")
 	options := aerys.Options{AllowedMethods: []string{"GET", "CONNECT"}, KeepMethodCase: true}
-	s := run(t, options, at(append(actions, hello)...),
-		new(aerys.Host).Expose("::1", 0).Encrypt(certFile, keyFile).Use(append(actions, hello)...))
+	s := run(t, options, at(actions...), new(aerys.Host).Expose("::1", 0).Encrypt(certFile, keyFile).Use(actions...))
 	mux := http.NewServeMux()
 	mux.Handle("/ws", gateway)
 	mux.Handle("/file", files)
 	mux.Handle("/missing", files)
-	mux.Handle("/", new(aerys.Host).Use(append(actions, hello)...))
+	mux.Handle("/", new(aerys.Host).Use(actions...))
 	plain := httptest.NewUnstartedServer(mux)
 	plain.EnableHTTP2 = true
 	plain.StartTLS()
 	t.Cleanup(plain.Close)
 
 	for name, address := range map[string]net.Addr{"in clear text": s.addresses[0], "over TLS": s.addresses[1], "under net/http": plain.Listener.Addr()} {
-		t.Run(name, func(t *testing.T) {
-			for _, path := range paths {
-				for _, protocol := range []string{"websocket", "connect-udp", "x"} {
-					if status := connect(t, address, name != "in clear text", path, protocol); status != "501" {
-						t.Errorf("%s, %s: %s, want 501", path, protocol, status)
-					}
+		for _, path := range []string{"/route", "/any", "/connect", "/tunnel", "/ws", "/file", "/missing", "/", "/flushes", "/reads",
+			"/guarded", "/mux/ws", "/mux/else", "/mount", "/dynamic", "/slow"} {
+			for _, protocol := range []string{"websocket", "connect-udp", "x"} {
+				wanted := cmp.Or(want[path], "501")
+				if protocol != "websocket" {
+					wanted = "501"
+				}
+				if status := connect(t, address, name != "in clear text", path, protocol); status != wanted {
+					t.Errorf("%s: %s, %s: %s, want %s", name, path, protocol, status, wanted)
 				}
 			}
-		})
+		}
 	}
 }
+
+// wrapped is a middleware of net/http that puts a writer of its own in front.
+type wrapped struct{ http.Handler }
+
+func (h wrapped) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.Handler.ServeHTTP(struct{ unwrapping }{unwrapping{w}}, r)
+}
+
+type unwrapping struct{ http.ResponseWriter }
+
+func (w unwrapping) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // extendedConnect in GODEBUG has net/http announce and take extended CONNECTs.
 const extendedConnect = "http2xconnect=1"
@@ -74,14 +113,12 @@ const extendedConnect = "http2xconnect=1"
 // connect sends an extended CONNECT, without its end, and returns the status.
 func connect(t *testing.T, address net.Addr, encrypted bool, path, protocol string) (status string) {
 	t.Helper()
-	conn, scheme := dial(t, address), "\x86"
+	conn := dial(t, address)
 	if encrypted {
-		conn, scheme = dialTLS(t, address, "h2"), "\x87"
+		conn = dialTLS(t, address, "h2")
 	}
 	defer conn.Close()
 	io.WriteString(conn, begin(""))
-	text := func(s string) string { return string(byte(len(s))) + s } // RFC 7541 §5.2, not Huffman-coded
-	request := "\x02" + text("CONNECT") + "\x00" + text(":protocol") + text(protocol) + scheme + "\x04" + text(path) + "\x01" + text("a")
 	for announced := false; ; {
 		kind, _, stream, payload, err := readFrame(conn)
 		if err != nil {
@@ -89,7 +126,7 @@ func connect(t *testing.T, address net.Addr, encrypted bool, path, protocol stri
 		}
 		if kind == settingsFrame && bytes.Contains(payload, []byte{0, 8, 0, 0, 0, 1}) { // ENABLE_CONNECT_PROTOCOL
 			announced = true
-			io.WriteString(conn, frame(headersFrame, endHeaders, 1, request))
+			io.WriteString(conn, frame(headersFrame, endHeaders, 1, connectRequest(encrypted, path, protocol)))
 		}
 		if kind == headersFrame && stream == 1 && announced {
 			return statusIn(payload)
@@ -97,10 +134,22 @@ func connect(t *testing.T, address net.Addr, encrypted bool, path, protocol stri
 	}
 }
 
+// connectRequest is the header of an extended CONNECT.
+func connectRequest(encrypted bool, path, protocol string) string {
+	scheme := "\x86"
+	if encrypted {
+		scheme = "\x87"
+	}
+	text := func(s string) string { return string(byte(len(s))) + s } // RFC 7541 §5.2, not Huffman-coded
+	return "\x02" + text("CONNECT") + "\x00" + text(":protocol") + text(protocol) + scheme + "\x04" + text(path) + "\x01" + text("a") +
+		"\x00" + text("sec-websocket-version") + text("13")
+}
+
 // statusIn returns the status that a block of fields begins with (RFC 7541
-// §6.1, §6.2.1; §5.2 for the Huffman code of 501).
+// §6.1, §6.2.1; §5.2 for Huffman codes).
 func statusIn(block []byte) string {
-	for beginning, status := range map[string]string{"\x88": "200", "\x8c": "400", "\x8d": "404", "\x4e\x03405": "405", "\x4e\x82\x6c\x01": "501"} {
+	for beginning, status := range map[string]string{"\x88": "200", "\x8c": "400", "\x8d": "404", "\x8e": "500", "\x4e\x03405": "405",
+		"\x4e\x82\x6c\x01": "501", "\x4e\x82\x68\x01": "401", "\x4e\x82\x6c\x19": "503"} {
 		if strings.HasPrefix(string(block), beginning) {
 			return status
 		}
@@ -108,28 +157,35 @@ func statusIn(block []byte) string {
 	return fmt.Sprintf("%x", block)
 }
 
-// TestWarningOfExtendedConnect: whoever has it in the environment is told.
+// TestWarningOfExtendedConnect: who has it announced and serves none of it is told.
 func TestWarningOfExtendedConnect(t *testing.T) {
+	announced := again(t)
 	for _, test := range []struct {
-		debug string
-		warns bool
-	}{{"", false}, {"http2xconnect=0", false}, {extendedConnect, true}, {"http2server=1," + extendedConnect, true}} {
-		t.Run(test.debug, func(t *testing.T) {
-			t.Setenv("GODEBUG", test.debug)
-			log := new(strings.Builder)
-			server := &aerys.Server{Options: aerys.Options{Logger: slog.New(slog.NewTextHandler(log, nil))},
-				Hosts: []*aerys.Host{at(hello)}}
-			ctx, cancel := context.WithCancel(context.Background())
-			server.Ready = func([]net.Addr) { cancel() }
-			if err := server.Serve(ctx); err != nil {
-				t.Fatal(err)
-			}
-			text := log.String()
-			if strings.Contains(text, "level=WARN") != test.warns || test.warns && !(strings.Contains(text, extendedConnect) && strings.Contains(text, "wss://")) {
-				t.Errorf("logged %q", text)
-			}
-		})
+		name   string
+		action aerys.Action
+		warns  bool
+	}{
+		{"no gateway", hello, announced},
+		{"a gateway", ws.Websocket(new(app)), false},
+		{"a gateway in a router", aerys.Router().Get("/a", hello).Get("/ws", ws.Websocket(new(app))), false},
+	} {
+		if text := logOfStart(t, test.action); strings.Contains(text, "level=WARN") != test.warns || test.warns && !strings.Contains(text, "wss://") {
+			t.Errorf("%s: logged %q", test.name, text)
+		}
 	}
+}
+
+// logOfStart is what a server logs that starts and stops.
+func logOfStart(t *testing.T, action aerys.Action) string {
+	t.Helper()
+	log := new(strings.Builder)
+	server := &aerys.Server{Options: aerys.Options{Logger: slog.New(slog.NewTextHandler(log, nil))}, Hosts: []*aerys.Host{at(action)}}
+	ctx, cancel := context.WithCancel(context.Background())
+	server.Ready = func([]net.Addr) { cancel() }
+	if err := server.Serve(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return log.String()
 }
 
 // TestUploadsOverHTTP2: no limit of HTTP/1's is there for what is sent over HTTP/2.
