@@ -317,7 +317,7 @@ func (s *site) end(x *exchange, began time.Duration) {
 	if cause == http.ErrAbortHandler {
 		panic(cause)
 	}
-	rescueFrom(cause, &x.request, &x.response) // of a filter, at the end
+	rescueFrom(cause, &x.response) // of a filter, at the end
 	x.response.End()
 }
 

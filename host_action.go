@@ -100,7 +100,7 @@ type list struct {
 // Serve implements Handler, for the middleware around the list: it sees how a
 // panic is answered.
 func (l *list) Serve(req *Request, res *Response) {
-	defer rescue(req, res)
+	defer rescue(res)
 	before := res.begins()
 	before.failure = req.failure()
 	l.run(req, res, before)
@@ -150,20 +150,20 @@ func (s standing) answers(before standing) bool {
 func (s standing) settle(req *Request, res *Response) {
 	switch {
 	case s.refused:
-		res.failRefused(req)
+		res.failRefused()
 	case s.state != None:
 	case s.status >= 400:
-		res.fail(req, &Error{Status: s.status})
+		res.fail(&Error{Status: s.status})
 	case s.failure != nil:
-		res.fail(req, s.failure)
+		res.fail(s.failure)
 	case s.status != 0:
 		res.start()
 	case req.Context().Err() == context.DeadlineExceeded: // a middleware has set one
-		res.fail(req, &Error{Status: http.StatusGatewayTimeout})
+		res.fail(&Error{Status: http.StatusGatewayTimeout})
 	case isExtendedConnect(req.Request):
-		res.fail(req, errNoTunnel)
+		res.fail(errNoTunnel)
 	default:
-		res.fail(req, &Error{Status: http.StatusNotFound})
+		res.fail(&Error{Status: http.StatusNotFound})
 	}
 }
 
@@ -229,7 +229,7 @@ func (r *Response) open() bool {
 
 // rescue answers what panics with 500, or aborts the connection when that is too
 // late.
-func rescue(req *Request, res *Response) {
+func rescue(res *Response) {
 	cause := recover()
 	switch {
 	case cause == nil:
@@ -237,17 +237,17 @@ func rescue(req *Request, res *Response) {
 	case cause == http.ErrAbortHandler:
 		panic(cause)
 	}
-	rescueFrom(cause, req, res)
+	rescueFrom(cause, res)
 }
 
-func rescueFrom(cause any, req *Request, res *Response) {
+func rescueFrom(cause any, res *Response) {
 	e := &Error{Status: http.StatusInternalServerError, Err: fmt.Errorf("panic: %v", cause), Stack: page.UserStack(debug.Stack())}
 	if err, ok := cause.(error); ok {
 		e.Err = fmt.Errorf("panic: %w", err)
 	}
-	req.log(slog.LevelError, "aerys: panic in an action", "panic", fmt.Sprint(cause), "stack", string(e.Stack))
+	res.asked().log(slog.LevelError, "aerys: panic in an action", "panic", fmt.Sprint(cause), "stack", string(e.Stack))
 	res.dropHandshake()
-	if res.fail(req, e); res.isCut() {
+	if res.fail(e); res.isCut() {
 		panic(http.ErrAbortHandler)
 	}
 }

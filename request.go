@@ -108,11 +108,12 @@ func (r *Response) Fail(err error) *Response {
 	if e.Status >= 500 && !e.Public && e.Err != nil && req.Context().Err() == nil {
 		req.log(slog.LevelError, "aerys: request failed", "status", e.Status, "error", err)
 	}
-	r.fail(req, e)
+	r.fail(e)
 	return r
 }
 
-// asked returns the request as the action that runs sees it.
+// asked returns the request as the middleware around the action has made it, with all of
+// its path also where the action is below a mount.
 func (r *Response) asked() *Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,8 +128,9 @@ func (r *Response) asks(req *Request) (before *Request) {
 	return before
 }
 
-// fail is Fail for a request as an action sees it.
-func (r *Response) fail(req *Request, e *Error) {
+// fail is Fail without a line in the log.
+func (r *Response) fail(e *Error) {
+	req := r.asked()
 	first, ok := r.retract(e.Status)
 	if !ok {
 		return
@@ -145,7 +147,7 @@ func (r *Response) fail(req *Request, e *Error) {
 func (r *Response) ask(answer func(*Request, *Response, *Error), req *Request, e *Error) {
 	r.setAsking(true)
 	defer r.setAsking(false)
-	defer rescue(req, r)
+	defer rescue(r)
 	answer(req, r, e)
 }
 
@@ -159,15 +161,15 @@ func (r *Response) setAsking(asking bool) {
 var errNoTunnel = &Error{Status: http.StatusNotImplemented, Err: errors.New("There is no WebSocket here."), Public: true}
 
 // failRefused answers in the place of what cannot be sent.
-func (r *Response) failRefused(req *Request) {
+func (r *Response) failRefused() {
 	r.mu.Lock()
 	err := r.fault
 	r.mu.Unlock()
 	e := errorOf(err)
 	if e != errNoTunnel {
-		req.log(slog.LevelError, "aerys: response refused", "error", err)
+		r.asked().log(slog.LevelError, "aerys: response refused", "error", err)
 	}
-	r.fail(req, e)
+	r.fail(e)
 }
 
 // retract takes back what was not sent, for an error. It reports whether

@@ -208,7 +208,7 @@ func (r *Response) prepare(size int) error {
 	}
 	if err != nil {
 		r.outside(func() {
-			r.failRefused(r.asked())
+			r.failRefused()
 			r.End()
 		})
 		return err

@@ -329,7 +329,7 @@ func refuse(allowed []string, req *Request, res *Response) {
 		res.SetStatus(http.StatusNoContent).End()
 		return
 	}
-	res.fail(req, &Error{Status: http.StatusMethodNotAllowed})
+	res.fail(&Error{Status: http.StatusMethodNotAllowed})
 }
 
 // normalMethod returns method in upper case. A misspelt HEAD or CONNECT stays:

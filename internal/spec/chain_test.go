@@ -559,6 +559,25 @@ func TestErrorsKnowTheRequest(t *testing.T) {
 	}
 }
 
+// TestErrorsBelowAMount: Host.Errors, and the log, see all of the path, wherever below
+// a mount something went wrong.
+func TestErrorsBelowAMount(t *testing.T) {
+	pass := func(next aerys.Handler) aerys.Handler { return next }
+	host := at(aerys.Router().Mount("/m", various).Mount("/n", pass, aerys.Router().Mount("/m", pass, various, hello).Mount("/one", various.Serve))).
+		Errors(func(req *aerys.Request, res *aerys.Response, _ *aerys.Error) { res.End(req.URL.Path) })
+	s := run(t, aerys.Options{}, host)
+	for _, prefix := range []string{"/m", "/n/m", "/n/one"} {
+		for _, path := range []string{"/fail", "/panic", "/409", "/header", "/wrong", "/401", "/body"} {
+			if _, body := statusAndBody(t, s.get(t, prefix+path)); body != prefix+path {
+				t.Errorf("%s%s: %s", prefix, path, body)
+			}
+		}
+		if log := s.log.String(); !strings.Contains(log, "path="+prefix+"/panic") || !strings.Contains(log, "path="+prefix+"/header") {
+			t.Errorf("below %s: %s", prefix, log)
+		}
+	}
+}
+
 // TestErrorsOverEveryProtocol: the same over TLS and HTTP/2, where an answer that is
 // cut off shows, too.
 func TestErrorsOverEveryProtocol(t *testing.T) {
