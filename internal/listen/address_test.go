@@ -81,7 +81,7 @@ func TestListenUnix(t *testing.T) {
 		t.Errorf("%v", l.Addr())
 	}
 	fails("a server listens there")
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.(interface{ SetUnlinkOnClose(bool) }).SetUnlinkOnClose(false)
 	l.Close()
 	if l, err = address.listen(); err != nil {
 		t.Fatalf("what is left behind: %v", err)

@@ -29,7 +29,7 @@ func (s *Socket) Bind(inherited []net.Listener) (err error) {
 	if s.Bound, err = s.Address.listen(); err != nil {
 		return err
 	}
-	if unix, ok := s.Bound.(*net.UnixListener); ok && !s.Address.IsGiven() && s.Address.Host[0] != '@' {
+	if unix, ok := s.Bound.(interface{ SetUnlinkOnClose(bool) }); ok && !s.Address.IsGiven() && s.Address.Host[0] != '@' {
 		unix.SetUnlinkOnClose(false)
 		s.file, err = os.Lstat(s.Address.Host)
 	}

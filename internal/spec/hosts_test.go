@@ -134,7 +134,7 @@ func TestListensOnEveryKindOfAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stale.SetUnlinkOnClose(false)
+	any(stale).(interface{ SetUnlinkOnClose(bool) }).SetUnlinkOnClose(false)
 	stale.Close() // its file stays, as after a crash
 	host := new(aerys.Host).Use(func(req *aerys.Request, res *aerys.Response) { res.End(fmt.Sprint(req.RemoteAddr != "")) })
 	host.Expose("127.0.0.1", 0).Expose("::1", 0).Expose("*", 0).Expose("0.0.0.0", 0).Expose("::", 0).Expose(socket, 0).Expose(socket, 0)
