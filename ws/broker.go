@@ -32,7 +32,8 @@ type Broker interface {
 	// calls it. Messages for which it fails are lost.
 	Publish(topic string, message []byte) error
 	// Close is called when the endpoint has stopped, after the last OnClose. What
-	// was published before still leaves.
+	// was published before still leaves. Calls that still wait return, and those
+	// that come late fail. Start may be called again.
 	Close() error
 }
 

@@ -3,6 +3,7 @@ package ws
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -21,13 +22,14 @@ func (e *Endpoint) connect() error {
 	}
 	l := newLink(o.Broker, rand.Uint64(), e.lost)
 	l.receive, l.around = e.receive, e.together
-	if err := o.Broker.Start(l); err != nil {
+	err := errors.New("it panicked: the log has its stack")
+	e.contain("Options.Broker.Start", func() { err = o.Broker.Start(l) })
+	if err != nil {
 		return fmt.Errorf("ws: Options.Broker does not start: %w", err)
 	}
 	e.topics.observe(func(name string) { l.interest.want(outward(name)) }, func(name string) { l.interest.release(outward(name)) })
 	e.link.Store(l)
-	go l.run()
-	go l.interest.run()
+	l.start()
 	own := []string{everyTopic, nodesTopic, nodeTopic(l.node)}
 	for _, topic := range own {
 		l.interest.want(topic)
@@ -42,18 +44,23 @@ func (e *Endpoint) connect() error {
 	return nil
 }
 
-// disconnect ends that, when all clients are gone.
+// disconnect ends that, when all clients are gone. The broker has as long as
+// Options.BrokerTimeout to take what is queued.
 func (e *Endpoint) disconnect(ctx context.Context) {
 	l := e.link.Swap(nil)
 	if l == nil {
 		return
 	}
+	l.open.Store(false)
 	e.topics.observe(nil, nil)
 	forward(l, byeKind, nodesTopic, "")
+	ctx, cancel := context.WithTimeout(ctx, e.options.BrokerTimeout)
+	defer cancel()
 	l.flush(ctx.Done())
 	if err := l.close(); err != nil {
 		e.options.Logger.Error("ws: closing the broker", "error", err)
 	}
+	e.nodes.clear()
 }
 
 func (e *Endpoint) sayHello() {
@@ -111,7 +118,7 @@ func (e *Endpoint) receive(kind envelopeKind, node uint64, topic string, payload
 			e.closeHere(name, Code(binary.BigEndian.Uint16(payload)), string(payload[2:]))
 		}
 	case helloKind:
-		if e.nodes.meet(node, string(payload)) {
+		if e.nodes.meet(node, string(payload)) || topic != nodesTopic { // it has forgotten us
 			e.sayHello()
 		}
 	case byeKind:
@@ -150,7 +157,11 @@ func (e *Endpoint) Presence(topic string) Presence {
 	case <-a.done:
 	case <-time.After(answerPeriod):
 	}
-	return e.nodes.end(a, number)
+	answer, forgotten := e.nodes.end(a, number)
+	for _, node := range forgotten { // it may be there after all
+		forward(l, helloKind, nodeTopic(node), e.options.NodeName)
+	}
+	return answer
 }
 
 func (e *Endpoint) presenceHere(topic string) Presence {
@@ -177,6 +188,7 @@ func (e *Endpoint) answer(node uint64, number uint32, topic string) {
 	for most > 0 && l.admits(most) != nil {
 		most /= 2
 	}
-	here := e.presenceHere(topic)
+	here := Presence{Count: e.Count(topic)}
+	e.contain("Options.MemberName", func() { here = e.presenceHere(topic) })
 	forward(l, answerKind, nodeTopic(node), appendAnswer(nil, number, here.Count, here.Members, most))
 }

@@ -23,6 +23,11 @@ const (
 	answerKind envelopeKind = '!' // the number, a count in four bytes, and names, the length before each
 )
 
+// isForClients reports whether it is sent because the application wants it.
+func (k envelopeKind) isForClients() bool {
+	return k == textKind || k == binaryKind || k == closeKind
+}
+
 func appendEnvelope[T string | []byte](p []byte, kind envelopeKind, node uint64, payload T) []byte {
 	p = append(p, envelopeVersion, byte(kind))
 	return append(binary.BigEndian.AppendUint64(p, node), payload...)

@@ -17,17 +17,24 @@ type interest struct {
 	wishes map[string]*wish
 	asked  []string      // to be subscribed
 	again  time.Time     // not before then
-	left   []string      // to be given up perhaps
+	left   []departure   // topics to be given up perhaps
 	wake   chan struct{} // there is something to do
 	end    chan struct{} // closed when there is not, ever again
 }
 
 // wish is what there is about one topic.
 type wish struct {
-	wanted bool          // there are clients
-	late   bool          // somebody waited in vain
-	known  chan struct{} // closed when the broker has it
-	since  int64         // when the last client left, from interest.begun
+	wanted  bool          // there are clients
+	late    bool          // somebody waited in vain
+	leaving bool          // it is in interest.left
+	known   chan struct{} // closed when the broker has it
+	since   int64         // when the last client left, from interest.begun
+}
+
+// departure is when a topic is to be looked at: keptPeriod behind at.
+type departure struct {
+	topic string
+	at    int64
 }
 
 // known is what wish.known is once it is closed.
@@ -38,8 +45,12 @@ var known = func() chan struct{} {
 }()
 
 // keptPeriod is how long a topic without clients stays subscribed, and how long
-// after an error the broker is asked again.
-const keptPeriod = time.Second
+// after an error the broker is asked again. mostLeaving is how many are given up at
+// once, for which whoever subscribes waits.
+const (
+	keptPeriod  = time.Second
+	mostLeaving = 1000
+)
 
 func newInterest(broker Broker, granted func(late bool)) *interest {
 	return &interest{broker: broker, granted: granted, begun: time.Now(), wishes: make(map[string]*wish),
@@ -64,12 +75,18 @@ func (i *interest) want(topic string) {
 func (i *interest) release(topic string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if w := i.wishes[topic]; w != nil {
-		w.wanted, w.since = false, int64(time.Since(i.begun))
-		i.left = append(i.left, topic)
+	w := i.wishes[topic]
+	if w == nil {
+		return
+	}
+	if w.wanted, w.since = false, i.now(); !w.leaving {
+		w.leaving = true
+		i.left = append(i.left, departure{topic, w.since})
 		i.signal()
 	}
 }
+
+func (i *interest) now() int64 { return int64(time.Since(i.begun)) }
 
 // signal wakes run.
 func (i *interest) signal() {
@@ -108,7 +125,7 @@ func (i *interest) wait(topic string, timeout time.Duration) error {
 
 // run talks to the broker until the end.
 func (i *interest) run() {
-	for {
+	for !isOver(i.end) {
 		again := time.NewTimer(keptPeriod)
 		if idle := i.update(); idle {
 			again.Stop()
@@ -144,30 +161,53 @@ func (i *interest) takeAsked() (asked []string) {
 	if time.Now().Before(i.again) {
 		return nil
 	}
-	asked, i.asked = i.asked, nil
+	for _, topic := range i.asked {
+		if w := i.wishes[topic]; w.wanted {
+			asked = append(asked, topic)
+		} else { // the client left before
+			close(w.known)
+			delete(i.wishes, topic)
+		}
+	}
+	i.asked = nil
 	return asked
 }
 
-// takeLeft returns the topics to be given up now, of which nothing is known any
-// more. Those that are not yet subscribed are looked at again.
+// takeLeft returns topics to be given up now, of which nothing is known any more.
 func (i *interest) takeLeft() (over []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	later := i.left[:0]
-	for _, topic := range i.left {
-		w := i.wishes[topic]
-		switch {
-		case w == nil || w.wanted:
-		case time.Since(i.begun)-time.Duration(w.since) < keptPeriod || !isOver(w.known):
-			later = append(later, topic)
-		default:
+	now := i.now()
+	for len(i.left) > 0 && now-i.left[0].at >= int64(keptPeriod) {
+		if len(over) == mostLeaving {
+			i.signal()
+			break
+		}
+		topic := i.left[0].topic
+		if i.left = i.left[1:]; i.isLeft(topic, now) {
 			delete(i.wishes, topic)
 			over = append(over, topic)
 		}
 	}
-	clear(i.left[len(later):])
-	i.left = later
 	return over
+}
+
+// isLeft reports whether a topic is to be given up. If that is not certain, it is
+// looked at again.
+func (i *interest) isLeft(topic string, now int64) bool {
+	w := i.wishes[topic]
+	switch {
+	case w == nil:
+	case w.wanted:
+		w.leaving = false
+	case now-w.since < int64(keptPeriod): // clients came and left
+		i.left = append(i.left, departure{topic, w.since})
+	case !isOver(w.known):
+		i.left = append(i.left, departure{topic, now})
+	default:
+		return true
+	}
+	return false
 }
 
 // tell tells those who wait for topics that these are subscribed, or asks for them

@@ -52,6 +52,8 @@ func (g *Gateway) start(l *life) error {
 		e.contain("OnStart", func() { err = e.application.start(e) })
 		if err != nil {
 			e.disconnect(context.Background())
+		} else if l := e.link.Load(); l != nil {
+			l.begin()
 		}
 	}
 	g.mu.Lock()

@@ -21,9 +21,13 @@ type link struct {
 	wake  chan struct{} // there is something in it
 	empty sync.Cond     // there is not, and all was handed over
 	busy  bool          // something is being handed over
-	end   bool          // nothing is taken any more
+	end   atomic.Bool   // nothing is taken any more
+	done  chan struct{} // told by each of the two goroutines when it ends
 
-	loss     later // calls Options.OnLost
+	loss     later       // calls Options.OnLost
+	onLost   func()      // likewise, by telling, one call at a time
+	telling  atomic.Bool // one is under way
+	open     atomic.Bool // the application has started, and does not stop
 	lastLoss atomic.Int64
 	sent     atomic.Uint64 // messages, to others
 	received atomic.Uint64 // from others
@@ -36,15 +40,20 @@ type outgoing struct {
 	bytes  []byte
 	ends   []int
 	topics []string
+	size   int // in memory
 }
 
-// linkLimit is how many bytes may wait for the Broker.
-const linkLimit = 16 << 20
+// linkLimit is how many bytes may wait for the Broker, and as many are handed over;
+// outgoingSize is what is counted of each message besides.
+const (
+	linkLimit    = 16 << 20
+	outgoingSize = 8 + 16
+)
 
 func newLink(broker Broker, node uint64, onLost func()) *link {
-	l := &link{broker: broker, node: node, wake: make(chan struct{}, 1)}
+	l := &link{broker: broker, node: node, onLost: onLost, wake: make(chan struct{}, 1), done: make(chan struct{}, 2)}
 	l.empty.L = &l.mu
-	l.loss.after, l.loss.then = 100*time.Millisecond, onLost
+	l.loss.after, l.loss.then = 100*time.Millisecond, l.tellLoss
 	l.interest = newInterest(broker, func(late bool) {
 		if late {
 			l.Lost()
@@ -65,11 +74,12 @@ func (l *link) admits(size int) error {
 func forward[T string | []byte](l *link, kind envelopeKind, topic string, payload T) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	q := &l.queue
-	if l.end || len(q.bytes)+len(payload) > linkLimit {
-		l.drop(1)
+	q, size := &l.queue, envelopeSize+len(payload)+len(topic)+outgoingSize
+	if l.end.Load() || q.size > 0 && q.size+size > linkLimit {
+		l.drop(kind)
 		return ErrBroker
 	}
+	q.size += size
 	q.bytes = appendEnvelope(q.bytes, kind, l.node, payload)
 	q.ends, q.topics = append(q.ends, len(q.bytes)), append(q.topics, topic)
 	select {
@@ -79,16 +89,49 @@ func forward[T string | []byte](l *link, kind envelopeKind, topic string, payloa
 	return nil
 }
 
-// drop counts messages that other nodes do not get.
-func (l *link) drop(n int) {
-	l.lost.Add(uint64(n))
-	l.Lost()
+// drop counts a message that other nodes do not get. What nodes say of themselves
+// they say again when the broker is back.
+func (l *link) drop(kind envelopeKind) {
+	if kind.isForClients() {
+		l.lost.Add(1)
+		l.Lost()
+	}
 }
 
 // Lost implements Receiver.
 func (l *link) Lost() {
 	l.lastLoss.Store(time.Now().UnixNano())
-	l.loss.arm()
+	if l.open.Load() {
+		l.loss.arm()
+	}
+}
+
+// begin has losses told, those before it, too: the application has started.
+func (l *link) begin() {
+	if l.open.Store(true); l.lastLoss.Load() != 0 {
+		l.loss.arm()
+	}
+}
+
+func (l *link) tellLoss() {
+	switch {
+	case !l.open.Load():
+	case l.telling.Swap(true): // it takes its time, and is told again
+		l.loss.arm()
+	default:
+		defer l.telling.Store(false)
+		l.onLost()
+	}
+}
+
+// start begins to talk to the broker.
+func (l *link) start() {
+	for _, run := range []func(){l.run, l.interest.run} {
+		go func() {
+			defer func() { l.done <- struct{}{} }()
+			run()
+		}()
+	}
 }
 
 // run hands over what is queued, until the link is closed.
@@ -96,7 +139,7 @@ func (l *link) run() {
 	var q outgoing
 	for range l.wake {
 		l.mu.Lock()
-		q, l.queue = l.queue, outgoing{q.bytes[:0], q.ends[:0], q.topics[:0]}
+		q, l.queue = l.queue, outgoing{bytes: q.bytes[:0], ends: q.ends[:0], topics: q.topics[:0]}
 		l.busy = true
 		l.mu.Unlock()
 		l.handOver(&q)
@@ -111,21 +154,27 @@ func (l *link) run() {
 func (l *link) handOver(q *outgoing) {
 	begin := 0
 	for n, end := range q.ends {
+		if l.end.Load() {
+			return
+		}
 		if err := l.broker.Publish(q.topics[n], q.bytes[begin:end]); err != nil {
-			l.drop(1)
+			l.drop(envelopeKind(q.bytes[begin+1]))
 		} else {
 			l.sent.Add(1)
 		}
 		begin = end
 	}
 	clear(q.topics)
-	if cap(q.bytes) > linkLimit/16 {
-		q.bytes = nil
+	if q.size > linkLimit/16 {
+		*q = outgoing{} // so many are rare
 	}
 }
 
 // Receive implements Receiver.
 func (l *link) Receive(batch []Remote) {
+	if l.end.Load() {
+		return
+	}
 	l.around(func() {
 		for _, m := range batch {
 			kind, node, payload, ok := parseEnvelope(m.Message)
@@ -162,14 +211,27 @@ func (l *link) flush(done <-chan struct{}) {
 	}
 }
 
-// close closes the link, for which nobody may have anything left to send.
+// closePeriod is how long a Broker that is closed may take to return from what it
+// does besides.
+const closePeriod = time.Second
+
+// close closes the link. What is left to send is dropped.
 func (l *link) close() error {
 	l.mu.Lock()
-	l.end = true
+	l.end.Store(true)
 	close(l.wake)
 	l.mu.Unlock()
 	close(l.interest.end)
-	return l.broker.Close()
+	err := l.broker.Close()
+	late := time.After(closePeriod)
+	for range cap(l.done) {
+		select {
+		case <-l.done:
+		case <-late:
+			return err
+		}
+	}
+	return err
 }
 
 func (l *link) state() *BrokerState {

@@ -18,7 +18,8 @@ type nodes struct {
 
 type node struct {
 	name   string
-	silent int // how often in a row it did not answer
+	silent int       // how often in a row it did not answer, asks at once counted as one
+	since  time.Time // when it last did not
 }
 
 // ask is a question that is under way.
@@ -36,7 +37,7 @@ type Presence struct {
 }
 
 // answerPeriod is how long nodes have to answer, and mostSilent how often in a row
-// one may fail to before it is forgotten.
+// one may fail to before it is forgotten: until it says that it is there.
 const (
 	answerPeriod = 250 * time.Millisecond
 	mostSilent   = 3
@@ -105,21 +106,39 @@ func (n *nodes) answered(id uint64, number uint32, count int, names []string) {
 	}
 }
 
-// end ends a question, for which one has waited long enough.
-func (n *nodes) end(a *ask, number uint32) Presence {
+// end ends a question, for which one has waited long enough. It returns the answer,
+// and which nodes are forgotten.
+func (n *nodes) end(a *ask, number uint32) (answer Presence, forgotten []uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.asks, number)
 	for id := range a.waiting {
 		if silent := n.known[id]; silent != nil {
 			a.answer.Silent = append(a.answer.Silent, silent.name)
-			if silent.silent++; silent.silent == mostSilent {
+			if silent.fails(time.Now()) {
 				delete(n.known, id)
+				forgotten = append(forgotten, id)
 			}
 		}
 	}
 	slices.Sort(a.answer.Silent)
-	return a.answer
+	return a.answer, forgotten
+}
+
+// fails notes that a node did not answer, and reports whether it is to be forgotten.
+func (n *node) fails(now time.Time) bool {
+	if now.Sub(n.since) >= answerPeriod {
+		n.silent++
+		n.since = now
+	}
+	return n.silent >= mostSilent
+}
+
+// clear forgets all.
+func (n *nodes) clear() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clear(n.known)
 }
 
 func (n *nodes) count() int {

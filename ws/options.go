@@ -110,7 +110,8 @@ type Options struct {
 	// the start for its first subscriptions. Default 5 s; negative: no bound.
 	BrokerTimeout time.Duration
 	// OnLost is called when messages from or to other nodes may have been lost since it was
-	// last called, ten times a second at most: whoever has to be sure reads
+	// last called, ten times a second at most, one call at a time, from when OnStart
+	// has returned until all clients are gone: whoever has to be sure reads
 	// what it missed from where it is kept.
 	OnLost func()
 	// NodeName is what other nodes call this one, see Presence.Silent. Default the

@@ -20,6 +20,11 @@ func (t *topics[C]) observe(begun, ended func(name string)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.begun, t.ended = begun, ended
+	if begun != nil { // a handler that has not returned may have left some
+		for name := range t.byName {
+			begun(name)
+		}
+	}
 }
 
 // topic is whom what is published to it goes to.

@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"encoding/binary"
 	"iter"
 
 	"aerys/ws/frame"
@@ -74,8 +73,7 @@ func (e *Endpoint) CloseTopic(topic string, code Code, reason string) error {
 	mustBeSendable("CloseTopic", code)
 	e.closeHere(topic, code, reason)
 	if l := e.link.Load(); l != nil {
-		payload := append(binary.BigEndian.AppendUint16(nil, uint16(code)), reason...)
-		return forward(l, closeKind, outward(topic), payload)
+		return forward(l, closeKind, outward(topic), frame.AppendClose(nil, code, reason))
 	}
 	return nil
 }
