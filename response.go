@@ -456,6 +456,7 @@ func (r *Response) EndHandshake() (accepted bool) {
 		return false
 	}
 	defer r.leave()
+	alone := r.state == None
 	r.handshake, r.state, r.explicit = false, None, false
 	accepted = r.status == http.StatusSwitchingProtocols
 	if accepted && len(r.body) > 0 {
@@ -463,6 +464,9 @@ func (r *Response) EndHandshake() (accepted bool) {
 	}
 	if accepted && r.fault == nil && r.checkHeader() == nil {
 		return true
+	}
+	if status := r.status; alone && status >= 400 && r.fault == nil {
+		r.outside(func() { r.fail(&Error{Status: status}) })
 	}
 	r.end("")
 	return false

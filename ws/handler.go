@@ -24,8 +24,9 @@ type Handler[T any] interface {
 
 	// OnHandshake decides on a request that passed all checks of the
 	// protocol. The response's status is 101; set another (at least 300) and
-	// the buffered response goes out as an ordinary HTTP reply, and OnOpen is
-	// not called. Headers and cookies set here are sent either way; a
+	// the buffered response goes out as an ordinary HTTP reply, that of the
+	// host's Errors for a status alone from 400 on, and OnOpen is not called.
+	// Headers and cookies set here are sent either way; a
 	// Sec-WebSocket-Protocol of those that the client offers (RFC 6455 §11.3.4)
 	// wins over that of Options.Subprotocols. Neither the request nor the
 	// response may be kept.
