@@ -433,8 +433,10 @@ func MonitorHandler(req *Request, res *Response) {
 func (sv *service) follow(req *Request, res *Response) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	defer res.End()
-	for req.Method != http.MethodHead {
+	if req.Method == http.MethodHead {
+		res.End()
+	}
+	for res.State() != Ended {
 		res.WriteString("data: " + sv.sharedState() + "\n\n")
 		if res.Flush() != nil {
 			return

@@ -135,6 +135,25 @@ func TestMonitorAnswersInTheTypePreferred(t *testing.T) {
 	}
 }
 
+// telling is a Monitor.
+type telling struct{ state any }
+
+func (m telling) Monitor() any                        { return m.state }
+func (telling) Serve(*aerys.Request, *aerys.Response) {}
+
+// A Monitor that cannot be written down makes no answer that looks like one.
+func TestMonitorOfWhatCannotBeTold(t *testing.T) {
+	s := run(t, aerys.Options{}, at(aerys.MonitorHandler, telling{struct {
+		Orders chan int `metric:"orders_total counter Orders so far."`
+	}{}}))
+	for _, accept := range []string{"application/json", "text/plain", "text/event-stream"} {
+		text := converse(t, s.addresses[0], "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAccept: "+accept+"\r\n\r\n")
+		if status, _ := statusAndBody(t, text); status != 500 {
+			t.Errorf("%s: %s", accept, text)
+		}
+	}
+}
+
 // The page has all in it, save what it asks of its own address.
 func TestMonitorPageIsSelfContained(t *testing.T) {
 	s := run(t, aerys.Options{}, at(aerys.MonitorHandler))
