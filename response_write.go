@@ -252,6 +252,9 @@ func (r *Response) stream() error {
 func (r *Response) begin(tail string) error {
 	r.writeHeader()
 	r.state, r.streamed = Streaming, true
+	if r.isHead() && r.exchange.request.ProtoMajor > 1 { // net/http ends the stream behind the header, and would fail
+		r.out.Mute()
+	}
 	r.pipe()
 	return r.put(tail)
 }

@@ -35,6 +35,7 @@ type Outlet struct {
 	length int64         // of the body, as declared, or -1
 	sent   int64         // bytes of the body that the writer took
 	pace   *pace         // nil but for HTTP/2
+	mute   bool          // the body goes nowhere
 }
 
 // Open readies an outlet to a writer that may be anybody's. Calls fail with ended
@@ -158,6 +159,9 @@ func pass[T string | []byte](o *Outlet, p T, write func(T) (int, error)) (n int,
 	if o.buffer != nil {
 		return o.buffer.Write([]byte(p))
 	}
+	if o.mute {
+		return len(p), nil
+	}
 	if o.pace != nil {
 		defer o.pace.rest(o.Writer)
 	}
@@ -181,6 +185,13 @@ func (o *Outlet) Hold(buffer *bytes.Buffer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.buffer = buffer
+}
+
+// Mute has what is written go nowhere, if the writer is a server's: another may count it.
+func (o *Outlet) Mute() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mute = o.own
 }
 
 // Gather calls what may write in pieces, which have one deadline over HTTP/2.
@@ -245,7 +256,10 @@ func (o *Outlet) FlushError() error {
 		o.pace.pending = 0
 		defer o.pace.rest(o.Writer)
 	}
-	return http.NewResponseController(o.Writer).Flush()
+	if err := http.NewResponseController(o.Writer).Flush(); !o.mute {
+		return err
+	}
+	return nil // all has been sent by the first one
 }
 
 // Hijack implements http.Hijacker.

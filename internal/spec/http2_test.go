@@ -524,3 +524,29 @@ func TestMaxHeaderSizeOfHTTP2(t *testing.T) {
 		}
 	}
 }
+
+// What streams for GET does so for HEAD, as far as a handler can tell.
+func TestHeadOfAStream(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			told := make(chan string, 2)
+			_, url, client := runOver(t, protocol, aerys.Options{}, new(aerys.Host).Use(func(_ *aerys.Request, res *aerys.Response) {
+				res.SetHeader("X-A", "1").WriteString("begun")
+				res.Flush()
+				for range 100 {
+					res.WriteString(strings.Repeat("x", 1000))
+				}
+				told <- fmt.Sprint(res.Flush(), res.Err(), res.Written())
+			}))
+			for _, ask := range []func(string) (*http.Response, error){client.Head, client.Get} {
+				response, err := ask(url)
+				if err != nil {
+					t.Fatal(err)
+				}
+				bodyOf(response)
+				is(t, response.Header.Get("X-A"), "1")
+				is(t, <-told, "<nil> <nil> 100005")
+			}
+		})
+	}
+}
