@@ -144,10 +144,10 @@ type delivery struct {
 }
 
 // mostHeld is how many bytes may wait, and heldSize what is counted of each
-// client besides.
+// client besides: an outbox with a buffer.
 const (
-	mostHeld = 16 << 20
-	heldSize = 512
+	mostHeld = 64 << 20
+	heldSize = 256 + 1<<smallestBuffer
 )
 
 func (d *delivery) deliver(batches []*batch[conn]) {
@@ -161,13 +161,18 @@ func (d *delivery) deliver(batches []*batch[conn]) {
 }
 
 func (d *delivery) hold(c *conn, b *batch[conn]) {
-	if d.size.Add(heldSize+int64(len(b.plain.bytes))) > mostHeld {
+	if d.size.Load() > mostHeld {
 		c.deliver(b)
-	} else if c.hold(b) {
+		return
+	}
+	size := int64(len(b.plain.bytes))
+	if c.hold(b) {
+		size += heldSize
 		d.mu.Lock()
 		d.held = append(d.held, c)
 		d.mu.Unlock()
 	}
+	d.size.Add(size)
 }
 
 // letGo sends what waits.

@@ -410,6 +410,9 @@ func (c *conn) catchUp() bool {
 			if !c.keepsUp() {
 				return false
 			}
+			if c.out == nil && !c.gathering && c.streaming() == nil {
+				c.waiting().held = true // who catches up sends it; keepsUp does if it is much
+			}
 			c.queue(b)
 		}
 	}
