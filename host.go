@@ -2,6 +2,7 @@ package aerys
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -247,6 +248,9 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, sv *service) {
 		return
 	}
 	own := *r
+	if sv == nil && s.options.errors != nil { // see optionsOf
+		own = *r.WithContext(context.WithValue(r.Context(), optionsKey{}, s.options))
+	}
 	var body *outlet.Body
 	if _, inner := r.Body.(*limitedBody); !inner {
 		body = outlet.Mount(r, &own)

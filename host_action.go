@@ -423,7 +423,7 @@ func (f following) serveWrapped(outer *standardCall, w http.ResponseWriter, r *h
 	defer x.close()
 	x.request.inherit(outer.request)
 	if input := x.request.input; input != nil && input != outer.request.input {
-		input.outer = outer.request.input
+		input.standBefore(outer.request.input)
 	}
 	x.response.status = int(outer.before)
 	f.next.Serve(&x.request, &x.response)
@@ -448,8 +448,15 @@ func (f following) serveAlone(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// optionsKey is of the context of a request that came to a Host alone, and has the
+// Options by which that answers.
+type optionsKey struct{}
+
 // optionsOf returns the options of the host that r came to.
 func optionsOf(r *http.Request) *Options {
+	if options, ok := r.Context().Value(optionsKey{}).(*Options); ok {
+		return options
+	}
 	if server, ok := handlerOf(r).(interface{ optionsFor(*http.Request) *Options }); ok {
 		return server.optionsFor(r)
 	}

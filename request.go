@@ -317,6 +317,10 @@ func (r *Request) with(other *http.Request) *Request {
 	}
 	q := &Request{Request: other, options: r.options, input: r.input}
 	q.inherit(r)
+	if _, ours := other.Body.(*limitedBody); !ours && other.Body != nil && r.input != nil {
+		q.input = limit(other, r.options.MaxBodySize)
+		q.input.standBefore(r.input)
+	}
 	return q
 }
 

@@ -76,6 +76,13 @@ func limit(r *http.Request, max int64) *limitedBody {
 	return b
 }
 
+// standBefore makes b one that has been made of outer, or nil, by a middleware.
+func (b *limitedBody) standBefore(outer *limitedBody) {
+	if b.outer = outer; outer != nil {
+		b.limit.Store(outer.limit.Load())
+	}
+}
+
 func (b *limitedBody) raise(max int64) {
 	if max < 0 {
 		max = math.MaxInt64
@@ -121,6 +128,9 @@ func (b *limitedBody) failed(err error) {
 		e = &Error{Status: http.StatusBadRequest, Err: err}
 	}
 	b.failure.CompareAndSwap(nil, e)
+	if b.outer != nil {
+		b.outer.failed(err)
+	}
 }
 
 // refuse makes 413 the answer, and it the last one on the connection.

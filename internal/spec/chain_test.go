@@ -69,6 +69,9 @@ func counting(to chan<- seen) func(http.Handler) http.Handler {
 	}
 }
 
+// bounded is middleware with a limit of its own.
+func bounded(next http.Handler) http.Handler { return http.MaxBytesHandler(next, 5) }
+
 // various answers each path in another way.
 var various = aerys.Router().
 	Get("/hello", hello).
@@ -110,7 +113,9 @@ var various = aerys.Router().
 	Post("/body", func(req *aerys.Request, _ *aerys.Response) { io.ReadAll(req.Body()) }, hello).
 	Post("/body/standard", func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }).
 	Post("/form", func(req *aerys.Request, _ *aerys.Response) { req.ParseBody() }, hello).
-	Post("/form/bounded", func(next http.Handler) http.Handler { return http.MaxBytesHandler(next, 5) }, func(req *aerys.Request, _ *aerys.Response) { req.ParseBody() }, hello).
+	Post("/body/bounded", bounded, func(req *aerys.Request, _ *aerys.Response) { io.ReadAll(req.Body()) }, hello).
+	Post("/body/bounded/standard", bounded, func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }).
+	Post("/form/bounded", bounded, func(req *aerys.Request, _ *aerys.Response) { req.ParseBody() }, hello).
 	Post("/order", func(req *aerys.Request, res *aerys.Response) {
 		var order struct{ Count int }
 		if req.JSON(&order) == nil {
@@ -156,6 +161,9 @@ var chainRows = []struct {
 	{"a form that is none", posted("/form", "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 3", "xyz"), 400, "malformed form"},
 	{"a form that was sent", posted("/form", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3", "a=b"), 200, "Hello"},
 	{"a form over the limit", posted("/form", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 101", strings.Repeat("x", 101)), 413, "MaxBodySize (100)"},
+	{"one over a limit of net/http's", posted("/body/bounded", "Content-Length: 6", "123456"), 413, "request body too large"},
+	{"one at that limit", posted("/body/bounded", "Content-Length: 5", "12345"), 200, "Hello"},
+	{"one over it, for net/http", posted("/body/bounded/standard", "Content-Length: 6", "123456"), 413, "request body too large"},
 	{"a form over a limit of net/http's", posted("/form/bounded", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 6", "a=bcde"), 413, "request body too large"},
 	{"JSON that was sent", posted("/order", "Content-Type: application/json\r\nContent-Length: 11", `{"Count":7}`), 200, `{"Count":7}`},
 	{"JSON that is none", posted("/order", "Content-Type: application/json\r\nContent-Length: 6", `{"Cou"`), 400, "unexpected end"},
@@ -555,6 +563,26 @@ func TestErrorsKnowTheRequest(t *testing.T) {
 			if _, body := statusAndBody(t, converse(t, s.addresses[0], "GET "+path+" HTTP/1.1\r\nHost: a\r\nId: seven\r\nConnection: close\r\n\r\n")); body != "seven" {
 				t.Errorf("%s, %s: %s", name, path, body)
 			}
+		}
+	}
+}
+
+// TestErrorsOfAHostOnItsOwn: one that another server, or another host, has mounted says
+// itself how its errors look, also where a middleware hides what it writes to.
+func TestErrorsOfAHostOnItsOwn(t *testing.T) {
+	hiding := func(next http.Handler) http.Handler { return http.TimeoutHandler(next, time.Minute, "late") }
+	host := new(aerys.Host).Use(hiding, various).Errors(func(_ *aerys.Request, res *aerys.Response, e *aerys.Error) { res.End(fmt.Sprint("own ", e.Status)) })
+	mux := http.NewServeMux()
+	mux.Handle("/", host)
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	for _, url := range []string{server.URL, run(t, aerys.Options{}, at(host)).url()} {
+		for path, want := range map[string]string{"/nowhere": "own 404", "/fail": "own 500", "/panic": "own 500", "/401": "own 401", "/hello": "Hello, world!"} {
+			response, err := http.Get(url + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			is(t, bodyOf(response), want)
 		}
 	}
 }

@@ -28,6 +28,15 @@ func rewrapping(next http.Handler) http.Handler {
 	})
 }
 
+// reading is middleware that puts something else in the place of the body alone.
+func reading(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
+		r.Body = struct{ io.ReadCloser }{r.Body}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // TestJSON holds what Request.JSON takes, and what it says of what it does not.
 func TestJSON(t *testing.T) {
 	take := func(req *aerys.Request, res *aerys.Response) {
@@ -86,7 +95,10 @@ func TestJSONOfActions(t *testing.T) {
 		var text string
 		res.End(fmt.Sprint(req.JSON(&text, 100), len(text)))
 	}
+	raise := func(req *aerys.Request, _ *aerys.Response) { req.Body(100) }
+	count := func(w http.ResponseWriter, r *http.Request) { n, _ := io.Copy(io.Discard, r.Body); fmt.Fprint(w, n) }
 	s := run(t, aerys.Options{MaxBodySize: 10}, at(aerys.Router().
+		Post("/raised", raise, reading, count).Post("/raised/wrapped", raise, rewrapping, reading, count).
 		Post("/long", long).Post("/long/wrapped", rewrapping, rewrapping, long).
 		Post("/own", func(req *aerys.Request, res *aerys.Response) {
 			err := req.JSON(new(int))
@@ -108,6 +120,9 @@ func TestJSONOfActions(t *testing.T) {
 		{"/long", `"` + strings.Repeat("x", 98) + `"`, 200, "<nil> 98"},
 		{"/long/wrapped", `"` + strings.Repeat("x", 98) + `"`, 200, "<nil> 98"},
 		{"/long", `"` + strings.Repeat("x", 99) + `"`, 413, "413 Request Entity Too Large: aerys: the request's body is too large: more than MaxBodySize (100) allows 0"},
+		{"/raised", strings.Repeat("x", 100), 200, "100"},
+		{"/raised/wrapped", strings.Repeat("x", 100), 200, "100"},
+		{"/raised", strings.Repeat("x", 101), 413, "0"},
 		{"/own", `x`, 422, "400 Bad Request: invalid character 'x' looking for beginning of value, at line 1, column 1"},
 		{"/status", `x`, 422, "makes no sense here"},
 		{"/else", `x`, 400, "invalid character"},
