@@ -287,6 +287,8 @@ func (s *site) answer(w http.ResponseWriter, r *http.Request, body *outlet.Body,
 	x.response.out.Body, x.response.out.Tunnel = body, tunnel
 	if sv != nil {
 		x.response.out.Connect(r, patience*s.options.ConnectionTimeout)
+	} else {
+		x.response.keep() // of another's middleware
 	}
 	defer s.end(x, s.traffic.Begin())
 	if !s.allows(r) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"reflect"
 	"runtime/debug"
@@ -170,6 +171,9 @@ func (s standing) settle(req *Request, res *Response) {
 func (r *Response) standing() standing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.state == None && len(r.filters) > int(r.kept) { // by an action that is done
+		r.keep()
+	}
 	return r.stands()
 }
 
@@ -178,8 +182,13 @@ func (r *Response) standing() standing {
 func (r *Response) begins() standing {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.coded = r.out.Fields["Content-Encoding"] != nil
+	r.keep()
 	return r.stands()
+}
+
+// keep notes what holds for whatever is answered from here on.
+func (r *Response) keep() {
+	r.coded, r.kept = r.out.Fields["Content-Encoding"] != nil, uint8(min(len(r.filters), math.MaxUint8))
 }
 
 func (r *Response) stands() standing {

@@ -57,13 +57,14 @@ type Response struct {
 	// mu guards all below, and is not held while filters, loggers and readers run:
 	// they may call the methods.
 	mu        sync.Mutex
-	over      bool // the handler has returned
-	standard  bool // a handler of net/http runs
-	foreign   bool // and has started the response
-	coded     bool // a middleware has set Content-Encoding
-	failed    bool // Host.Errors was asked
-	asking    bool // and has not returned
-	cut       bool // the connection is to be aborted
+	over      bool  // the handler has returned
+	standard  bool  // a handler of net/http runs
+	foreign   bool  // and has started the response
+	coded     bool  // a middleware has set Content-Encoding
+	kept      uint8 // how many of the filters are not of the action that runs
+	failed    bool  // Host.Errors was asked
+	asking    bool  // and has not returned
+	cut       bool  // the connection is to be aborted
 	handshake bool
 	explicit  bool  // WriteHeader was called
 	streamed  bool  // the header was sent before the body was complete
@@ -136,7 +137,7 @@ func (r *Response) Written() int64 {
 // Reset takes back what was written and the status, as long as nothing of the
 // response was sent, and with them the header fields that describe a body, such as
 // Content-Type and ETag. Others stay, such as cookies and what CORS wants; so do
-// filters. State is None again; once something was sent it stays what it is.
+// the filters of middleware. State is None again; once something was sent it stays what it is.
 func (r *Response) Reset() *Response {
 	if r.enter() {
 		defer r.leave()
@@ -149,11 +150,13 @@ func (r *Response) Reset() *Response {
 }
 
 func (r *Response) takeBack() {
+	if r.sink != nil { // a filter has failed
+		r.coded = r.coded && r.kept == 0
+		r.kept = 0
+	}
 	dropRepresentation(r.out.Fields, r.coded)
 	r.out.Hold(nil)
-	if r.sink != nil { // a filter has failed
-		r.filters = nil
-	}
+	r.filters = r.filters[:min(int(r.kept), len(r.filters))]
 	r.body, r.stages, r.sink, r.fault = nil, nil, nil, nil
 	r.state, r.status, r.explicit, r.written = None, 0, false, 0
 	if r.handshake {

@@ -514,9 +514,11 @@ func TestFailIsLoggedOnce(t *testing.T) {
 // TestErrorsAreFiltered: what middleware does with every body it does with that of
 // an error, and the coding that it has set stays; a handler's own goes with its body.
 func TestErrorsAreFiltered(t *testing.T) {
+	shouting := func(_ *aerys.Request, res *aerys.Response) { res.SetHeader("Content-Encoding", "shout").Filter(shout) }
 	coding := func(next aerys.Handler) aerys.Handler {
 		return aerys.HandlerFunc(func(req *aerys.Request, res *aerys.Response) {
-			next.Serve(req, res.SetHeader("Content-Encoding", "shout").Filter(shout))
+			shouting(req, res)
+			next.Serve(req, res)
 		})
 	}
 	broken := func(w io.Writer) io.WriteCloser { panic("no filter") }
@@ -527,9 +529,18 @@ func TestErrorsAreFiltered(t *testing.T) {
 			res.SetHeader("Content-Encoding", "br").SetHeader("Content-Length", "7").WriteString("x")
 			panic("x")
 		}).
+		Get("/action", shouting, func(*aerys.Request, *aerys.Response) { panic("x") }).
+		Get("/status", func(req *aerys.Request, res *aerys.Response) { shouting(req, res); res.SetStatus(500) }).
+		Get("/own/filter", func(req *aerys.Request, res *aerys.Response) { shouting(req, res); panic("x") }).
+		Get("/own/reset", coding, func(req *aerys.Request, res *aerys.Response) {
+			shouting(req, res)
+			res.Reset().SetStatus(500).End("<h1>500")
+		}).
+		Get("/coding/broken", coding, func(_ *aerys.Request, res *aerys.Response) { res.Filter(broken).End("x") }).
 		Get("/broken", func(_ *aerys.Request, res *aerys.Response) { res.Filter(broken).End("x") }).
 		Get("/broken/late", func(_ *aerys.Request, res *aerys.Response) { res.Filter(broken).WriteString("x") })))
 	for path, want := range map[string]string{"/filtered": "shout <H1>500", "/failed": "shout <H1>500", "/own": " <h1>500",
+		"/action": "shout <H1>500", "/status": "shout <H1>500", "/own/filter": " <h1>500", "/own/reset": "shout <H1>500", "/coding/broken": " <h1>500",
 		"/broken": " <h1>500", "/broken/late": " <h1>500"} {
 		conn := dial(t, s.addresses[0])
 		answer, body, err := ask(conn, bufio.NewReader(conn), "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -541,6 +552,16 @@ func TestErrorsAreFiltered(t *testing.T) {
 			t.Errorf("%s: %v %s", path, answer, body)
 		}
 	}
+}
+
+// TestErrorsBehindAnothersCoding: a Host that another server has mounted behind a
+// middleware that codes leaves the coding alone.
+func TestErrorsBehindAnothersCoding(t *testing.T) {
+	recorder := httptest.NewRecorder()
+	recorder.Header().Set("Content-Encoding", "br")
+	new(aerys.Host).Use(various).ServeHTTP(recorder, httptest.NewRequest("GET", "/nowhere", nil))
+	is(t, recorder.Code, "404")
+	is(t, recorder.Header().Get("Content-Encoding"), "br")
 }
 
 // TestErrorsKnowTheRequest: Host.Errors gets the request as the middleware around the
