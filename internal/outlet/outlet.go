@@ -30,12 +30,12 @@ type Outlet struct {
 	mu     sync.Mutex
 	over   bool
 	own    bool          // Fields are the outlet's own, and the writer is a server's
+	mute   bool          // the body goes nowhere
 	ended  error         // of calls once it is over
 	buffer *bytes.Buffer // takes the body in the writer's place
 	length int64         // of the body, as declared, or -1
 	sent   int64         // bytes of the body that the writer took
 	pace   *pace         // nil but for HTTP/2
-	mute   bool          // the body goes nowhere
 }
 
 // Open readies an outlet to a writer that may be anybody's. Calls fail with ended
