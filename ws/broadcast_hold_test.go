@@ -211,3 +211,30 @@ func TestHeldMemory(t *testing.T) {
 	}
 	h.all()
 }
+
+// Little messages among many others do not keep the memory of all those for a client
+// that is behind.
+func TestBehindPinsLittle(t *testing.T) {
+	e, p := openTap(Options{MaxQueuedBytes: -1, MaxQueuedMessages: -1})
+	h := deliverByHand(e)
+	e.Subscribe(p.id, "slow")
+	other := openPipe(e, &pipe{mute: true}, 0)
+	e.Subscribe(other.id, "quick")
+	for range 5000 {
+		e.Publish("slow", "twenty bytes or more")
+		for range 3 { // a page is full
+			e.Publish("quick", strings.Repeat("x", pageSize/4-100))
+			e.Publish("nobody's", "")
+		}
+		h.all()
+	}
+	pages := 0
+	for _, s := range p.out.segments {
+		if !s.own {
+			pages++
+		}
+	}
+	if most := 2 * p.out.size / bufferSize; pages > most {
+		t.Errorf("%d pages are kept for %d bytes, want %d at most", pages, p.out.size, most)
+	}
+}

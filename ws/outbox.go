@@ -72,15 +72,18 @@ func (o *outbox) tail(n int) *segment {
 }
 
 // share queues frames that others are sent too, and of which n bytes are sent.
-// Who is far behind holds none of its own.
+// Who is far behind holds few of its own; but little frames are copied where they would
+// be segments by the dozen, each of which keeps a page for all that is on it.
 func (o *outbox) share(frames []byte, messages, n int) {
-	if n == 0 && o.size < bufferSize && len(frames) < 512 { // less than a segment is worth
+	last := len(o.segments) - 1
+	follows := last >= 0 && o.segments[last].precedes(frames)
+	if n == 0 && !follows && len(frames) < 512 && o.size < bufferSize*max(1, last) {
 		o.copy(frames, messages)
 		return
 	}
 	o.size += len(frames) - n
 	o.messages += messages
-	if last := len(o.segments) - 1; last >= 0 && o.segments[last].precedes(frames) {
+	if follows {
 		s := &o.segments[last]
 		s.bytes = s.bytes[:len(s.bytes)+len(frames)]
 		s.messages += messages
