@@ -264,8 +264,17 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, sv *service) {
 // the actions have, who accepted it is served from here.
 func (s *site) connect(w http.ResponseWriter, r *http.Request, sv *service) {
 	tunnel := outlet.Dig(w, r)
-	defer tunnel.Stay()
-	s.answer(w, withoutBody(r), nil, tunnel, sv)
+	if tunnel == nil {
+		s.answer(w, withoutBody(r), nil, nil, sv)
+		return
+	}
+	completed := tunnel.Answer(func() { s.answer(w, withoutBody(r), nil, tunnel, sv) })
+	if sv != nil {
+		*r = http.Request{Method: r.Method} // net/http keeps it, and nobody needs the rest any more
+	}
+	if tunnel.Stay(); !completed {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // withoutBody returns a copy of a request that nobody can read the body of.

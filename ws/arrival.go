@@ -69,6 +69,9 @@ func isOver(c chan struct{}) bool {
 
 // wait waits until the gateway has started.
 func (l *life) wait(ctx context.Context) error {
+	if isOver(l.started) { // else a context makes a channel
+		return l.err
+	}
 	select {
 	case <-l.started:
 		return l.err

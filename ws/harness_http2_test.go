@@ -37,16 +37,17 @@ type http2Client struct {
 	conn    net.Conn
 	writing sync.Mutex
 
-	mu       sync.Mutex
-	changed  sync.Cond // something below, or of a stream
-	tunnels  bool      // the server takes an extended CONNECT
-	greeted  bool      // its settings have come
-	goesAway bool
-	lost     error
-	window   int // what may be sent
-	initial  int // of a new stream
-	last     uint32
-	streams  map[uint32]*stream
+	mu          sync.Mutex
+	changed     sync.Cond // something below, or of a stream
+	tunnels     bool      // the server takes an extended CONNECT
+	streamLimit int       // how many streams it takes at once
+	greeted     bool      // its settings have come
+	goesAway    bool
+	lost        error
+	window      int // what may be sent
+	initial     int // of a new stream
+	last        uint32
+	streams     map[uint32]*stream
 }
 
 // dialHTTP2 opens one.
@@ -65,7 +66,7 @@ func (s *server) dialHTTP2(t testing.TB) *http2Client {
 	}
 	t.Cleanup(func() { c.conn.Close() })
 	io.WriteString(c.conn, http2Preface)
-	const room = 4 << 20 // about what sockets take of what is not read
+	const room = 4 << 20                           // about what sockets take of what is not read
 	settings := "\x00\x01\x00\x00\x00\x00\x00\x04" // a header table of no size, and the window of a stream
 	c.send(http2Settings, 0, 0, string(order.BigEndian.AppendUint32([]byte(settings), room)))
 	c.grant(0, 1<<30)
@@ -163,6 +164,8 @@ func (c *http2Client) settings(payload []byte) {
 				s.window += value - c.initial
 			}
 			c.initial = value
+		case 3:
+			c.streamLimit = value
 		case 8:
 			c.tunnels = value == 1
 		}
@@ -174,9 +177,11 @@ func (c *http2Client) settings(payload []byte) {
 // read as the 101 that it stands for.
 type stream struct {
 	*http2Client
-	id    uint32
-	alone bool   // the connection has no other
-	head  []byte // of a request that is not complete
+	id     uint32
+	alone  bool   // the connection has no other
+	upload bool   // its request has a body
+	tunnel bool   // its request is an extended CONNECT
+	head   []byte // of a request that is not complete
 
 	// Guarded by http2Client.mu.
 	window   int
@@ -203,6 +208,7 @@ func (s *stream) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	s.head = nil
 	s.request(r)
 	return len(p), s.data([]byte(rest))
 }
@@ -224,7 +230,9 @@ func (s *stream) request(r *http.Request) {
 	}
 	flags := byte(http2EndHeaders | http2EndStream)
 	if r.Header.Get("Upgrade") == "websocket" {
-		r.Method, flags = http.MethodConnect, http2EndHeaders
+		r.Method, s.tunnel, flags = http.MethodConnect, true, http2EndHeaders
+	} else if s.upload {
+		flags = http2EndHeaders
 	}
 	field(":method", r.Method)
 	if r.Method == http.MethodConnect {
@@ -326,7 +334,9 @@ func (s *stream) take(p []byte) (int, error) {
 		s.changed.Wait()
 	}
 	n := copy(p, s.came)
-	s.came = s.came[n:]
+	if s.came = s.came[n:]; len(s.came) == 0 {
+		s.came = nil
+	}
 	return n, nil
 }
 
@@ -379,7 +389,7 @@ func (s *stream) answer(block string) {
 		return
 	}
 	var head strings.Builder
-	if response.StatusCode == http.StatusOK {
+	if response.StatusCode == http.StatusOK && s.tunnel {
 		fmt.Fprintf(&head, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n", sampleAccept)
 	} else {
 		fmt.Fprintf(&head, "HTTP/1.1 %s\r\n", response.Status)

@@ -363,8 +363,9 @@ func (s *stream) beginWrite() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.writing {
+		writable := s.extras().writable // before whoever writes can look
 		s.mu.Unlock()
-		<-s.extras().writable
+		<-writable
 		s.mu.Lock()
 	}
 	s.writing = s.lost == nil
@@ -382,7 +383,9 @@ func (s *stream) endWrite(err error) {
 		s.endSending()
 	}
 	s.mu.Unlock()
-	signal(s.extras().writable)
+	if e := s.extra.Load(); e != nil {
+		signal(e.writable)
+	}
 }
 
 func (s *stream) waits() int {

@@ -26,6 +26,7 @@ type Tunnel struct {
 	ended   bool                     // by CloseWrite
 
 	writing sync.Mutex          // held by whoever writes
+	begun   bool                // the header was sent
 	writer  http.ResponseWriter // nil once nobody may write: net/http would panic
 }
 
@@ -71,16 +72,32 @@ func (t *Tunnel) accept(fields http.Header) (d http1.Detached, err error) {
 		return d, err
 	}
 	t.control = control
-	header := t.writer.Header()
-	maps.Copy(header, fields)
-	header["Content-Type"] = nil // net/http would guess it of what comes first
+	maps.Copy(t.writer.Header(), fields)
 	t.writer.WriteHeader(http.StatusOK)
 	return http1.Detached{Conn: t, Stay: func(serve func()) { t.stay = serve }}, nil
 }
 
+// Answer calls what answers the request, in a goroutine of its own: that of net/http is
+// to wait with a stack that has not grown. It reports whether the call has returned.
+func (t *Tunnel) Answer(call func()) (returned bool) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if !returned {
+				recover() // it was logged, or is http.ErrAbortHandler
+			}
+		}()
+		call()
+		returned = true
+	}()
+	<-done
+	return returned
+}
+
 // Stay serves the tunnel, if it was accepted, until it is over.
 func (t *Tunnel) Stay() {
-	if t == nil || t.stay == nil {
+	if t.stay == nil {
 		return
 	}
 	t.stay()
@@ -112,9 +129,19 @@ func (t *Tunnel) Write(p []byte) (int, error) {
 	if t.writer == nil {
 		return 0, net.ErrClosed
 	}
+	control := http.NewResponseController(t.writer)
+	if !t.begun { // of a header that leaves with what follows net/http would guess the Content-Type
+		t.begun = true
+		if err := control.Flush(); err != nil {
+			return 0, err
+		}
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
 	n, err := t.writer.Write(p)
 	if err == nil {
-		err = http.NewResponseController(t.writer).Flush()
+		err = control.Flush()
 	}
 	return n, err
 }
