@@ -91,6 +91,8 @@ func errorOf(err error) *Error {
 		return e
 	case errors.Is(err, ErrBodyTooLarge), errors.As(err, &tooLarge):
 		return &Error{Status: http.StatusRequestEntityTooLarge, Err: err, Public: true}
+	case errors.Is(err, ErrNotForm):
+		return &Error{Status: http.StatusUnsupportedMediaType, Err: err}
 	case err == nil:
 		err = errors.New("aerys: Response.Fail without an error")
 	}
@@ -98,18 +100,29 @@ func errorOf(err error) *Error {
 }
 
 // Fail answers with an error, by way of [Host.Errors], in the place of what was
-// written. An [*Error] in err's chain says how; ErrBodyTooLarge and an
-// [http.MaxBytesError] are 413; all else is 500, is logged, and is not shown to the
+// written. An [*Error] in err's chain says how. What reading the body failed with is
+// answered as if the action had answered nothing: 400, 408 or 413, and 415 for
+// ErrNotForm. All else is 500, is logged, and is not shown to the
 // client unless Options.Debug is set. When some of the response was sent already, the
 // connection is aborted after the handler, so that the client does not take it for
 // complete.
 func (r *Response) Fail(err error) *Response {
-	req, e := r.asked(), errorOf(err)
+	req := r.asked()
+	e := req.errorOf(err)
 	if e.Status >= 500 && !e.Public && e.Err != nil && req.Context().Err() == nil {
 		req.log(slog.LevelError, "aerys: request failed", "status", e.Status, "error", err)
 	}
 	r.fail(e)
 	return r
+}
+
+// errorOf is errorOf for an error that may be about the request's body.
+func (r *Request) errorOf(err error) *Error {
+	var own *Error
+	if known := r.failure(); known != nil && !errors.As(err, &own) && errors.Is(err, known.Err) {
+		return known
+	}
+	return errorOf(err)
 }
 
 // asked returns the request as the middleware around the action has made it, with all of

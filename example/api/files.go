@@ -47,7 +47,7 @@ func (a *api) list(_ *aerys.Request, res *aerys.Response) {
 func (a *api) upload(req *aerys.Request, res *aerys.Response) {
 	for field, err := range req.Fields(1 << 30) {
 		if err != nil {
-			res.SetStatus(http.StatusBadRequest)
+			res.Fail(err)
 			return
 		}
 		if field.Filename == "" {

@@ -113,6 +113,20 @@ var various = aerys.Router().
 	Post("/body", func(req *aerys.Request, _ *aerys.Response) { io.ReadAll(req.Body()) }, hello).
 	Post("/body/standard", func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }).
 	Post("/form", func(req *aerys.Request, _ *aerys.Response) { req.ParseBody() }, hello).
+	Post("/body/fail", func(req *aerys.Request, res *aerys.Response) {
+		if _, err := io.ReadAll(req.Body()); err != nil {
+			res.Fail(fmt.Errorf("reading: %w", err))
+		}
+	}, hello).
+	Post("/form/fail", func(req *aerys.Request, res *aerys.Response) {
+		if _, err := req.ParseBody(); err != nil {
+			res.Fail(err)
+		}
+	}, hello).
+	Post("/body/500", func(req *aerys.Request, res *aerys.Response) {
+		_, err := io.ReadAll(req.Body())
+		res.Fail(&aerys.Error{Status: 500, Err: err})
+	}).
 	Post("/body/bounded", bounded, func(req *aerys.Request, _ *aerys.Response) { io.ReadAll(req.Body()) }, hello).
 	Post("/body/bounded/standard", bounded, func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }).
 	Post("/form/bounded", bounded, func(req *aerys.Request, _ *aerys.Response) { req.ParseBody() }, hello).
@@ -159,6 +173,10 @@ var chainRows = []struct {
 	{"one over the limit, for net/http", posted("/body/standard", "Content-Length: 101", strings.Repeat("x", 101)), 413, "MaxBodySize (100)"},
 	{"chunks that are none", posted("/body", "Transfer-Encoding: chunked", "x\r\n"), 400, "does not understand"},
 	{"a form that is none", posted("/form", "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 3", "xyz"), 400, "malformed form"},
+	{"chunks that are none, told to Fail", posted("/body/fail", "Transfer-Encoding: chunked", "x\r\n"), 400, "does not understand"},
+	{"and with a status", posted("/body/500", "Transfer-Encoding: chunked", "x\r\n"), 500, "Something went wrong"},
+	{"a form that is none, told to Fail", posted("/form/fail", "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 3", "xyz"), 400, "malformed form"},
+	{"no form, told to Fail", posted("/form/fail", "Content-Type: text/plain\r\nContent-Length: 3", "xyz"), 415, "of a type that is not taken here"},
 	{"a form that was sent", posted("/form", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 3", "a=b"), 200, "Hello"},
 	{"a form over the limit", posted("/form", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 101", strings.Repeat("x", 101)), 413, "MaxBodySize (100)"},
 	{"one over a limit of net/http's", posted("/body/bounded", "Content-Length: 6", "123456"), 413, "request body too large"},
