@@ -108,6 +108,7 @@ func startAll(addresses []string, addr, broker string) error {
 		node.Cancel = func() error { return node.Process.Signal(syscall.SIGTERM) }
 		node.Stderr = os.Stderr
 		if err := node.Start(); err != nil {
+			stop() // the others, which are waited for
 			return err
 		}
 		defer node.Wait()
