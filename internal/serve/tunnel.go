@@ -1,35 +1,30 @@
 package serve
 
 import (
-	"bytes"
-	"encoding/binary"
-	"io"
-	"log"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Whether clients may open WebSockets over HTTP/2, by an extended CONNECT (RFC 8441),
 // is for net/http to announce. It does so if GODEBUG was set when it was initialised.
 
-var wanted atomic.Bool
+// asked is what WantTunnels was given.
+var asked atomic.Pointer[func() bool]
 
-// WantTunnels tells that net/http should announce that it takes extended CONNECTs.
-func WantTunnels() { wanted.Store(true) }
+// WantTunnels tells that net/http was asked to announce that it takes extended
+// CONNECTs, and how to find out whether it does.
+func WantTunnels(announced func() bool) { asked.Store(&announced) }
 
-// Tunnels reports whether that is wanted, and whether it does.
+// Tunnels reports whether that is wanted, and whether net/http does. Where the
+// environment has it, it is taken for granted.
 func Tunnels() (wanted, announced bool) {
-	return tunnelsWanted(), tunnelsWanted() && announcesTunnels()
-}
-
-func tunnelsWanted() bool {
-	return wanted.Load() || strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1")
+	if ask := asked.Load(); ask != nil {
+		return true, (*ask)()
+	}
+	set := strings.Contains(os.Getenv("GODEBUG"), "http2xconnect=1")
+	return set, set
 }
 
 // WarnOfTunnels tells that browsers' WebSockets will fail, if net/http announces to
@@ -54,38 +49,4 @@ func Streams() int {
 		return 1000
 	}
 	return 100
-}
-
-// announcesTunnels asks a server of net/http for its settings.
-var announcesTunnels = sync.OnceValue(func() bool {
-	ours, theirs := net.Pipe()
-	defer ours.Close()
-	server := &http.Server{Protocols: new(http.Protocols), ErrorLog: log.New(io.Discard, "", 0)}
-	server.Protocols.SetUnencryptedHTTP2(true)
-	defer server.Close()
-	q := &queue{conns: make(chan net.Conn, 1), done: make(chan struct{})}
-	q.conns <- theirs
-	go server.Serve(q)
-	ours.SetDeadline(time.Now().Add(10 * time.Second))
-	go io.WriteString(ours, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	return hasConnectSetting(ours)
-})
-
-// hasConnectSetting reads a frame of SETTINGS (RFC 9113 §6.5), and reports whether
-// SETTINGS_ENABLE_CONNECT_PROTOCOL is in it (RFC 8441 §3).
-func hasConnectSetting(r io.Reader) bool {
-	header := make([]byte, 9)
-	if _, err := io.ReadFull(r, header); err != nil {
-		return false
-	}
-	settings := make([]byte, binary.BigEndian.Uint32(header)>>8)
-	if _, err := io.ReadFull(r, settings); err != nil {
-		return false
-	}
-	for ; len(settings) >= 6; settings = settings[6:] {
-		if bytes.Equal(settings[:6], []byte{0, 8, 0, 0, 0, 1}) {
-			return true
-		}
-	}
-	return false
 }

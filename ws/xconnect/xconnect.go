@@ -25,12 +25,12 @@ import (
 	"aerys/ws/xconnect/internal/early"
 )
 
-// net/http, which package serve imports, has read the variable by now.
+// net/http, which this package imports, has read the variable by now.
 func init() {
 	if early.WasSet {
 		syscall.Setenv("GODEBUG", early.Before)
 	} else {
 		syscall.Unsetenv("GODEBUG")
 	}
-	serve.WantTunnels()
+	serve.WantTunnels(announced)
 }
