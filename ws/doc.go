@@ -55,6 +55,15 @@
 // handler takes longer. Broadcasts made meanwhile leave the same way, in one
 // write for each client.
 //
+// # HTTP/2
+//
+// With an import of package aerys/ws/xconnect a client that has a connection of
+// HTTP/2 opens a WebSocket as a stream of it (RFC 8441). OnHandshake then sees a
+// CONNECT; status, limits, heartbeat and all else are as ever, save that a stream
+// ends in both directions at once. One that takes nothing holds up no other, and is
+// closed by Options.WriteTimeout. Under a server of net/http, its HTTP2Config bounds
+// how many there are on a connection.
+//
 // # How a connection ends
 //
 // A client that breaks the protocol, exceeds a limit or does not read what it

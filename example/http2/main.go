@@ -1,14 +1,21 @@
 // Command http2 serves a page, a file and WebSockets that all come over one connection:
 // with package ws/xconnect a browser opens wss:// as a stream of the connection of HTTP/2
 // that it has already (RFC 8441).
-//
-//	http2 cert.pem key.pem
 package main
 
 import (
+	"cmp"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"flag"
 	"fmt"
 	"log"
-	"os"
+	"math/big"
+	"net"
+	"time"
 
 	"aerys"
 	"aerys/ws"
@@ -68,10 +75,38 @@ func routes() *aerys.Routes {
 }
 
 func main() {
-	if len(os.Args) != 3 {
-		log.Fatal("usage: http2 cert.pem key.pem")
-	}
-	if err := aerys.Run(new(aerys.Host).Expose("*", 8443).Encrypt(os.Args[1], os.Args[2]).Use(routes())); err != nil {
+	addr := flag.String("addr", "localhost:8443", "where to listen")
+	flag.Parse()
+	name, service, err := net.SplitHostPort(*addr)
+	if err != nil {
 		log.Fatal(err)
 	}
+	port, err := net.LookupPort("tcp", service)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := aerys.Run(host(new(tls.Config)).Expose(cmp.Or(name, "*"), port)); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// host serves them with a certificate that is made now.
+func host(config *tls.Config) *aerys.Host {
+	config.Certificates = []tls.Certificate{certificate()}
+	return new(aerys.Host).Encrypt("", "", config).Use(routes())
+}
+
+// certificate makes one for localhost, which browsers warn of.
+func certificate() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, NotAfter: time.Now().AddDate(1, 0, 0)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -3,14 +3,8 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"aerys"
@@ -57,9 +51,8 @@ func connections(server *aerys.Server) int64 {
 
 // serve runs the program's routes.
 func serve(t *testing.T, config *tls.Config) (*aerys.Server, string) {
-	certFile, keyFile := certificate(t)
 	ready := make(chan net.Addr, 1)
-	server := &aerys.Server{Hosts: []*aerys.Host{new(aerys.Host).Expose("127.0.0.1", 0).Encrypt(certFile, keyFile, config).Use(routes())},
+	server := &aerys.Server{Hosts: []*aerys.Host{host(config).Expose("127.0.0.1", 0)},
 		Ready: func(addresses []net.Addr) { ready <- addresses[0] }}
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan error, 1)
@@ -71,25 +64,6 @@ func serve(t *testing.T, config *tls.Config) (*aerys.Server, string) {
 		}
 	})
 	return server, fmt.Sprintf("https://%s/", <-ready)
-}
-
-// certificate writes httptest's.
-func certificate(t *testing.T) (certFile, keyFile string) {
-	h := httptest.NewTLSServer(http.NotFoundHandler())
-	defer h.Close()
-	pair := h.TLS.Certificates[0]
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(name, kind string, content []byte) string {
-		name = filepath.Join(t.TempDir(), name)
-		if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
-	}
-	return write("cert.pem", "CERTIFICATE", pair.Certificate[0]), write("key.pem", "PRIVATE KEY", key)
 }
 
 // script is what the page does, in functions that fail by throwing.
