@@ -138,6 +138,7 @@ func (r *Response) Flush() error {
 		return r.fault
 	}
 	if r.state != Streaming {
+		r.begun()
 		if err := r.stream(); err != nil {
 			return err
 		}

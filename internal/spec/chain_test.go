@@ -457,14 +457,21 @@ func TestSniffing(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(&counter{ResponseWriter: w}, r) })
 	}
 	own := func(_ *aerys.Request, res *aerys.Response) { res.End(`{"a":1}`) }
+	flushed := func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		io.WriteString(w, `{"a":"<script>"}`)
+	}
+	ownFlushed := func(req *aerys.Request, res *aerys.Response) { res.Flush(); own(req, res) }
 	s := run(t, aerys.Options{DisableCompression: true}, at(aerys.Router().
 		Get("/json", writes(`{"a":1}`)).Get("/png", writes(png)).Get("/short", writes(png[:8])).Get("/html", writes("<html>")).
 		Get("/wrapped", wrap, writes(png)).Get("/passed", pass, writes(png)).
+		Get("/flushed", flushed).Get("/flushed/wrapped", wrap, flushed).Get("/own/flushed", ownFlushed).
 		Get("/own", own).Get("/own/passed", pass, own).Get("/own/wrapped", wrap, own)))
 	const ours = "text/html; charset=utf-8, nosniff"
 	for _, test := range []struct{ path, field, want string }{
 		{"/json", "X: x", "text/plain; charset=utf-8"}, {"/png", "X: x", "image/png"}, {"/short", "X: x", "image/png"},
 		{"/html", "X: x", "text/html; charset=utf-8"}, {"/png", "Length: 9008", "image/png"}, {"/png", "Coded: x", ""},
+		{"/flushed", "X: x", ""}, {"/flushed/wrapped", "X: x", ""}, {"/own/flushed", "X: x", ours}, // as net/http
 		{"/wrapped", "X: x", "image/png"}, {"/passed", "X: x", "image/png"},
 		{"/own", "X: x", ours}, {"/own/passed", "X: x", ours}, {"/own/wrapped", "X: x", ours},
 	} {
