@@ -162,7 +162,7 @@ func (s standing) settle(req *Request, res *Response) {
 	case req.Context().Err() == context.DeadlineExceeded: // a middleware has set one
 		res.fail(&Error{Status: http.StatusGatewayTimeout})
 	case isExtendedConnect(req.Request):
-		res.fail(errNoTunnel)
+		res.fail(errNoTunnel())
 	default:
 		res.fail(&Error{Status: http.StatusNotFound})
 	}

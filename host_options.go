@@ -130,7 +130,8 @@ type Options struct {
 	MaxConcurrentStreams int
 
 	// MaxSocketsPerConnection bounds the WebSockets at once on one HTTP/2
-	// connection (package ws/xconnect); more get 503. Default half of
+	// connection (package ws/xconnect); more get 503. Of each, 64 KiB
+	// may wait to be read. Default half of
 	// MaxConcurrentStreams, so that requests find room beside them.
 	MaxSocketsPerConnection int
 

@@ -171,7 +171,9 @@ func (r *Response) setAsking(asking bool) {
 }
 
 // errNoTunnel is what an extended CONNECT gets of all that does not accept it.
-var errNoTunnel = &Error{Status: http.StatusNotImplemented, Err: errors.New("There is no WebSocket here."), Public: true}
+func errNoTunnel() *Error {
+	return &Error{Status: http.StatusNotImplemented, Err: errors.New("There is no WebSocket here."), Public: true}
+}
 
 // failRefused answers in the place of what cannot be sent.
 func (r *Response) failRefused() {
@@ -179,7 +181,7 @@ func (r *Response) failRefused() {
 	err := r.fault
 	r.mu.Unlock()
 	e := errorOf(err)
-	if e != errNoTunnel {
+	if e.Status == http.StatusInternalServerError {
 		r.asked().log(slog.LevelError, "aerys: response refused", "error", err)
 	}
 	r.fail(e)

@@ -205,7 +205,7 @@ func (r *Response) prepare(size int) error {
 		err = r.checkHeader()
 	}
 	if r.out.Tunnel != nil && r.status < 300 && err == nil { // a browser would take it for an open WebSocket
-		err = r.refuse(errNoTunnel)
+		err = r.refuse(errNoTunnel())
 	}
 	if err != nil {
 		r.outside(func() {

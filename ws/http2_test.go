@@ -177,7 +177,7 @@ func TestStuckStreams(t *testing.T) {
 	defer close(release)
 	c := s.dialHTTP2(t)
 	witness := s.open(t, c)
-	for range 8 {
+	for range 40 { // more than net/http's window of a connection is for
 		p := s.open(t, c)
 		p.write(text("block"))
 		go p.nc.Write(binary(filler(1 << 20))) // for ever

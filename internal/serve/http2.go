@@ -27,7 +27,9 @@ func newHTTP2Server(handler http.Handler, q *queue, limits *Limits) *http.Server
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: limits.Streams, MaxReadFrameSize: 16384, SendPingTimeout: limits.Header},
 	}
 	if _, announced := Tunnels(); announced { // else one that is not read would hold up the uploads beside it
-		server.HTTP2.MaxReceiveBufferPerStream = 64 << 10
+		const window, usual = 64 << 10, 1 << 20
+		server.HTTP2.MaxReceiveBufferPerStream = window
+		server.HTTP2.MaxReceiveBufferPerConnection = min(limits.Tunnels, 1<<14)*window + usual
 	}
 	server.Protocols.SetHTTP2(true)
 	server.Protocols.SetUnencryptedHTTP2(true)

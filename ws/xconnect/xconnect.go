@@ -8,8 +8,9 @@
 // A gateway then sees a CONNECT request whose header has ":protocol", and answers it
 // with 200; all else about it is as ever. Routes for GET are for these requests, too, and
 // what else may answer runs as it does for a handshake over HTTP/1, but for a 2xx: that
-// is 501 unless it is a gateway's. [aerys.Options] says how many sockets a connection
-// may have, and what else changes.
+// is 501 unless it is a gateway's. [aerys.Options] says how many streams and sockets a
+// connection may have. Of each stream, that of an upload too, 64 KiB may be on their way,
+// so that one that is not read leaves the others their share.
 //
 // This works by a setting in GODEBUG that net/http reads when it is initialised, and
 // that is gone from the environment when main runs. It comes too late if the import
