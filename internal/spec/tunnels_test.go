@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"encoding/binary"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -145,4 +147,25 @@ func copyLibrary(t *testing.T, dir, module string) {
 // renamed returns a file as it is in a module of another name.
 func renamed(text, module string) string {
 	return strings.NewReplacer("module aerys\n", "module "+module+"\n", "\"aerys\"\n", "aerys \""+module+"\"\n", "\"aerys/", "\""+module+"/").Replace(text)
+}
+
+// TestNothingIsAnnounced: without the import a server's settings are those that it has
+// without WebSockets (RFC 9113 §6.5.2, RFC 8441 §3).
+func TestNothingIsAnnounced(t *testing.T) {
+	t.Parallel()
+	s := run(t, aerys.Options{}, at(ws.Websocket(new(app))))
+	conn := dial(t, s.addresses[0])
+	io.WriteString(conn, begin(""))
+	kind, _, _, payload, err := readFrame(conn)
+	if err != nil || kind != settingsFrame {
+		t.Fatal(kind, err)
+	}
+	settings := make(map[uint16]uint32)
+	for ; len(payload) >= 6; payload = payload[6:] {
+		settings[binary.BigEndian.Uint16(payload)] = binary.BigEndian.Uint32(payload[2:])
+	}
+	const streams, window, connect = 3, 4, 8
+	if _, announced := settings[connect]; announced || settings[streams] != 100 || settings[window] != 1<<20 {
+		t.Errorf("%v", settings)
+	}
 }
