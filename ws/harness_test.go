@@ -68,7 +68,8 @@ var waitings = []setting{
 	{name: "opaque", engine: ws.EnginePortable, network: "tcp", opaque: true},
 }
 
-// sockets runs a test over each of them.
+// sockets runs a test over each of them. Those that measure memory use it: what a client
+// of HTTP/2 has not read is this process's.
 func sockets(t *testing.T, test func(*testing.T, setting)) {
 	for _, at := range waitings {
 		t.Run(at.name, func(t *testing.T) { test(t, at) })

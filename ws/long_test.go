@@ -112,7 +112,7 @@ func (p *peer) writeLong(size, frames int) {
 }
 
 func TestLongMessageOut(t *testing.T) {
-	engines(t, func(t *testing.T, at setting) {
+	sockets(t, func(t *testing.T, at setting) {
 		s := serve(t, at, &recorder{}, unlimited)
 		p := s.dial(t)
 		size := longSize / len(longPiece) * len(longPiece)
