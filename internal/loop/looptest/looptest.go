@@ -46,12 +46,18 @@ func rest() {
 	}
 }
 
+// concerns reports whether a goroutine has to do with us: those that net/http has for
+// HTTP/2 bring what clients send.
+func concerns(stack []byte) bool {
+	return bytes.Contains(stack, []byte("aerys")) || bytes.Contains(stack, []byte("http2"))
+}
+
 // busy reports whether goroutines of ours other than the first, which asks, run.
 func busy(stacks []byte) bool {
 	_, stacks, _ = bytes.Cut(stacks, between)
 	for len(stacks) > 0 {
 		var stack []byte
-		if stack, stacks, _ = bytes.Cut(stacks, between); bytes.Contains(stack, []byte("aerys")) && !waits(stack) {
+		if stack, stacks, _ = bytes.Cut(stacks, between); concerns(stack) && !waits(stack) {
 			return true
 		}
 	}
