@@ -235,18 +235,22 @@ func newErrorSite(options *Options, refusals *serve.Refusals, status int, text s
 }
 
 // serve runs the host's actions on one request. sv is the server whose
-// ResponseWriter w is, and nil where it is another's. The actions get a copy of a
-// request that is net/http's: by what is in its own, that decides how the answer
-// is framed and what it reads next.
+// ResponseWriter w is, and nil where it is another's.
 func (s *site) serve(w http.ResponseWriter, r *http.Request, sv *service) {
-	if sv != nil && r.ProtoMajor == 1 {
+	switch {
+	case sv != nil && r.ProtoMajor == 1:
 		s.answer(w, r, nil, nil, sv)
-		return
-	}
-	if isExtendedConnect(r) {
+	case isExtendedConnect(r):
 		s.connect(w, r, sv)
-		return
+	default:
+		s.serveCopy(w, r, sv)
 	}
+}
+
+// serveCopy is serve for a request of net/http's, of which the actions get a copy:
+// by what is in its own, that decides how the answer is framed and what it reads
+// next.
+func (s *site) serveCopy(w http.ResponseWriter, r *http.Request, sv *service) {
 	own := *r
 	if sv == nil && s.options.errors != nil { // see optionsOf
 		own = *r.WithContext(context.WithValue(r.Context(), optionsKey{}, s.options))
