@@ -134,7 +134,7 @@ func TestOrderWhileHeld(t *testing.T) {
 		for range 300 {
 			seed := rand.Uint64()
 			e, p := openTap(options)
-			p.room = 1 << 40
+			p.room = 1 << 30
 			s := &script{byHand: deliverByHand(e), Rand: rand.New(rand.NewPCG(seed, 0)), id: p.id,
 				whole: options.MaxQueuedBytes > 0 || options.MaxQueuedMessages > 0}
 			e.Subscribe(p.id, "topic")

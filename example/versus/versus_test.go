@@ -31,13 +31,23 @@ func TestServersPass(t *testing.T) {
 					continue
 				}
 				test.conns = min(test.conns, 20)
-				c := comparison{duration: 10 * time.Millisecond}
-				if _, err := c.once(test, s.name); err != nil {
+				if err := passes(s.name, comparison{duration: 10 * time.Millisecond}, test); err != nil {
 					t.Errorf("%s: %v", test.name, err)
 				}
 			}
 		})
 	}
+}
+
+// passes runs a case, with others' servers up to three times: nbio drops a
+// connection now and then instead of answering its close frame.
+func passes(name string, c comparison, test testCase) (err error) {
+	for tries := 0; tries < 3; tries++ {
+		if _, err = c.once(test, name); err == nil || strings.HasPrefix(name, "aerys") {
+			break
+		}
+	}
+	return err
 }
 
 func TestHTTPServersPass(t *testing.T) {
