@@ -93,7 +93,7 @@ func ask(t testing.TB, address, request string) reply {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	first, fields, _ := strings.Cut(request, "\n")
 	if !strings.Contains(first, "HTTP/") {
 		first += " HTTP/1.1"
