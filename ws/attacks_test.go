@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,7 @@ func bomb(size int) (compressed string, inflated int) {
 // heapGrowth runs do and returns by how many bytes the heap grew meanwhile, at
 // the highest, without its garbage, however busy the machine is.
 func heapGrowth(do func()) int64 {
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	runtime.GC()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)

@@ -226,35 +226,33 @@ func TestLargeBroadcast(t *testing.T) {
 
 // Send waits for a client that reads slowly: it loses nothing, and little is queued.
 func TestSendToSlowClient(t *testing.T) {
-	const messages, size = 2000, 16 << 10 // more than the heap may grow by
+	const messages, size, most = 2000, 16 << 10, 64 << 10
 	sockets(t, func(t *testing.T, at setting) {
 		at.wrap = sendBuffers(128 << 10)
-		s := serve(t, at, &recorder{}, ws.Options{MaxQueuedBytes: 64 << 10})
+		s := serve(t, at, &recorder{}, ws.Options{MaxQueuedBytes: most})
 		p := s.dial(t)
 		id := p.id()
-		grown := heapGrowth(func() {
-			sent := make(chan error, 1)
-			go func() {
-				payload := make([]byte, size)
-				var err error
-				for n := 0; n < messages && err == nil; n++ {
-					copy(payload, fmt.Sprintf("%08d", n))
-					err = s.SendBinary(payload, id)
-				}
-				sent <- err
-			}()
-			for n := range messages {
-				got, err := p.read()
-				if err != nil || len(got.payload) != size || got.payload[:8] != fmt.Sprintf("%08d", n) {
-					t.Fatalf("message %d: %s, %v", n, brief(got.Opcode, got.payload), err)
-				}
+		sent := make(chan error, 1)
+		go func() {
+			payload := make([]byte, size)
+			var err error
+			for n := 0; n < messages && err == nil; n++ {
+				copy(payload, fmt.Sprintf("%08d", n))
+				err = s.SendBinary(payload, id)
 			}
-			if err := <-sent; err != nil {
-				t.Error(err)
+			sent <- err
+		}()
+		for n := range messages {
+			got, err := p.read()
+			if err != nil || len(got.payload) != size || got.payload[:8] != fmt.Sprintf("%08d", n) {
+				t.Fatalf("message %d: %s, %v", n, brief(got.Opcode, got.payload), err)
 			}
-		})
-		if grown > 24<<20 {
-			t.Errorf("the heap grew by %d bytes", grown)
+			if queued := s.state().Queued; queued > most+2*size {
+				t.Fatalf("message %d: %d bytes wait", n, queued)
+			}
+		}
+		if err := <-sent; err != nil {
+			t.Error(err)
 		}
 		p.leave()
 	})
