@@ -88,11 +88,7 @@ func (e *Endpoint) together(publish func()) {
 
 // everywhere publishes a message here, and has the broker take it to other nodes.
 // What the broker can never take is published nowhere.
-func everywhere[T string | []byte](e *Endpoint, topic string, opcode frame.Opcode, payload T, here func() error) error {
-	l := e.link.Load()
-	if l == nil {
-		return here()
-	}
+func everywhere[T string | []byte](l *link, topic string, opcode frame.Opcode, payload T, here func() error) error {
 	if err := l.admits(len(payload)); err != nil {
 		return err
 	}

@@ -96,10 +96,11 @@ func (e *Endpoint) BroadcastBinary(data []byte, except ...ClientID) error {
 
 func broadcast[T string | []byte](e *Endpoint, opcode frame.Opcode, data T, except []ClientID) error {
 	to := everyone{&e.table.roster}
-	if e.link.Load() == nil {
+	l := e.link.Load()
+	if l == nil {
 		return publish(e, to, opcode, data, except)
 	}
-	return everywhere(e, everyTopic, opcode, data, func() error { return publish(e, to, opcode, data, except) })
+	return everywhere(l, everyTopic, opcode, data, func() error { return publish(e, to, opcode, data, except) })
 }
 
 // Multicast sends a text message to the clients named. It never waits for one:

@@ -27,7 +27,7 @@ type wish struct {
 	wanted  bool          // there are clients
 	late    bool          // somebody waited in vain
 	leaving bool          // it is in interest.left
-	known   chan struct{} // closed when the broker has it
+	known   chan struct{} // closed when the broker has it, and nil from then on: there may be many
 	since   int64         // when the last client left, from interest.begun
 }
 
@@ -36,13 +36,6 @@ type departure struct {
 	topic string
 	at    int64
 }
-
-// known is what wish.known is once it is closed.
-var known = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
 
 // keptPeriod is how long a topic without clients stays subscribed, and how long
 // after an error the broker is asked again. mostLeaving is how many are given up at
@@ -100,7 +93,7 @@ func (i *interest) signal() {
 func (i *interest) wait(topic string, timeout time.Duration) error {
 	i.mu.Lock()
 	w := i.wishes[topic]
-	if w == nil || isOver(w.known) { // nil: the client left at once
+	if w == nil || w.known == nil { // no wish: the client left at once
 		i.mu.Unlock()
 		return nil
 	}
@@ -202,7 +195,7 @@ func (i *interest) isLeft(topic string, now int64) bool {
 		w.leaving = false
 	case now-w.since < int64(keptPeriod): // clients came and left
 		i.left = append(i.left, departure{topic, w.since})
-	case !isOver(w.known):
+	case w.known != nil:
 		i.left = append(i.left, departure{topic, now})
 	default:
 		return true
@@ -222,7 +215,7 @@ func (i *interest) tell(asked []string, err error) {
 			w := i.wishes[topic]
 			late = late || w.late
 			close(w.known)
-			w.known = known // there may be many
+			w.known = nil
 		}
 	}
 	i.mu.Unlock()

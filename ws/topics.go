@@ -141,10 +141,11 @@ func (e *Endpoint) PublishBinary(topic string, data []byte, except ...ClientID) 
 }
 
 func publishTo[T string | []byte](e *Endpoint, name string, opcode frame.Opcode, data T, except []ClientID) error {
-	if e.link.Load() == nil {
+	l := e.link.Load()
+	if l == nil {
 		return publishHere(e, name, opcode, data, except)
 	}
-	return everywhere(e, outward(name), opcode, data, func() error { return publishHere(e, name, opcode, data, except) })
+	return everywhere(l, outward(name), opcode, data, func() error { return publishHere(e, name, opcode, data, except) })
 }
 
 func publishHere[T string | []byte](e *Endpoint, name string, opcode frame.Opcode, data T, except []ClientID) error {
