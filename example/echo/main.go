@@ -7,21 +7,16 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"flag"
 	"fmt"
 	"log"
-	"math/big"
 	"net"
 	"os"
 	"os/signal"
-	"time"
 
 	"aerys"
+	"aerys/example/internal/localhost"
 	"aerys/ws"
 )
 
@@ -84,7 +79,7 @@ func main() {
 	}
 	host := serve(engines[*engine], *compress).Expose(name, number)
 	if *encrypt {
-		host.Encrypt("", "", &tls.Config{Certificates: []tls.Certificate{certificate()}})
+		host.Encrypt("", "", &tls.Config{Certificates: []tls.Certificate{localhost.Certificate()}})
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -124,23 +119,4 @@ func where(addr string) (name string, port int, err error) {
 	}
 	port, err = net.LookupPort("tcp", service)
 	return cmp.Or(name, "*"), port, err
-}
-
-// certificate makes a certificate for localhost. It never touches a disk.
-func certificate() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		log.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		DNSNames:     []string{"localhost"},
-		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
-		NotAfter:     time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -5,19 +5,14 @@ package main
 
 import (
 	"cmp"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"flag"
 	"fmt"
 	"log"
-	"math/big"
 	"net"
-	"time"
 
 	"aerys"
+	"aerys/example/internal/localhost"
 	"aerys/ws"
 	_ "aerys/ws/xconnect"
 )
@@ -92,21 +87,6 @@ func main() {
 
 // host serves them with a certificate that is made now.
 func host(config *tls.Config) *aerys.Host {
-	config.Certificates = []tls.Certificate{certificate()}
+	config.Certificates = []tls.Certificate{localhost.Certificate()}
 	return new(aerys.Host).Encrypt("", "", config).Use(routes())
-}
-
-// certificate makes one for localhost, which browsers warn of.
-func certificate() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		log.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, NotAfter: time.Now().AddDate(1, 0, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

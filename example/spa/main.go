@@ -6,20 +6,16 @@ package main
 
 import (
 	"cmp"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"embed"
 	"flag"
 	"io/fs"
 	"log"
-	"math/big"
 	"net"
 	"time"
 
 	"aerys"
+	"aerys/example/internal/localhost"
 	"aerys/static"
 )
 
@@ -38,7 +34,7 @@ func main() {
 	if *cert != "" {
 		safe.Encrypt(*cert, *key)
 	} else {
-		safe.Encrypt("", "", &tls.Config{Certificates: []tls.Certificate{certificate()}})
+		safe.Encrypt("", "", &tls.Config{Certificates: []tls.Certificate{localhost.Certificate()}})
 	}
 	if err := aerys.Run(safe, unsafe); err != nil {
 		log.Fatal(err)
@@ -76,19 +72,4 @@ func hosts() (safe, plain *aerys.Host) {
 func secure(_ *aerys.Request, res *aerys.Response) {
 	res.SetHeader("Strict-Transport-Security", "max-age=31536000").
 		SetHeader("Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'")
-}
-
-// certificate makes one for localhost, which browsers warn of.
-func certificate() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		log.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, NotAfter: time.Now().AddDate(1, 0, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

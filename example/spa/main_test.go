@@ -12,12 +12,13 @@ import (
 
 	"aerys"
 	"aerys/example/internal/browser"
+	"aerys/example/internal/localhost"
 )
 
 // serve runs both hosts on ports that are free, until the test ends.
 func serve(t *testing.T) (safe, plain string) {
 	secured, redirecting := hosts()
-	secured.Expose("127.0.0.1", 0).Encrypt("", "", &tls.Config{Certificates: []tls.Certificate{certificate()}})
+	secured.Expose("127.0.0.1", 0).Encrypt("", "", &tls.Config{Certificates: []tls.Certificate{localhost.Certificate()}})
 	redirecting.Expose("127.0.0.1", freePort(t))
 	ctx, stop := context.WithCancel(context.Background())
 	ready, stopped := make(chan []net.Addr, 1), make(chan error, 1)
