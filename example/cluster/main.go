@@ -119,7 +119,7 @@ func startAll(addresses []string, addr, broker string) error {
 }
 
 func startNATS() (*server.Server, error) {
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true})
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoFastProducerStall: true})
 	if err != nil {
 		return nil, err
 	}

@@ -163,11 +163,13 @@ func TestNodeIsStopped(t *testing.T) {
 	if !stopped.lines.Scan() || !strings.HasPrefix(stopped.lines.Text(), "lost") {
 		t.Fatalf("it says %q", stopped.lines.Text())
 	}
-	t.Logf("told after %v; the others' rate: %.0f a second before, %.0f meanwhile", time.Since(resumed).Round(time.Millisecond), before, during)
-	if time.Since(resumed) > 15*time.Second {
-		t.Error("that is too late")
+	told := time.Since(resumed)
+	if told > 15*time.Second {
+		t.Errorf("told after %v", told)
 	}
-	if during < before/2 { // on a quiet machine 99 %: what CI can hold is that nobody waits
+	after := rate(5 * time.Second)
+	t.Logf("told after %v; the others' rate: %.0f a second before, %.0f meanwhile, %.0f then", told.Round(time.Millisecond), before, during, after)
+	if during < min(before, after)*8/10 { // more than before on a quiet machine, and an eighth if the server made them wait
 		t.Error("the others were held up")
 	}
 	meet(t, d, e, "news")

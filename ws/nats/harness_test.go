@@ -105,7 +105,7 @@ func runServer(address string) {
 	if err != nil {
 		panic(err)
 	}
-	s, err := server.NewServer(&server.Options{Host: at.IP.String(), Port: at.Port, NoSigs: true})
+	s, err := server.NewServer(&server.Options{Host: at.IP.String(), Port: at.Port, NoSigs: true, NoFastProducerStall: true})
 	if err != nil {
 		panic(err)
 	}

@@ -6,7 +6,8 @@
 // It is a module of its own, so that package aerys requires nothing. Core NATS is all
 // it needs: messages are delivered at most once and not kept, so that an application
 // that has to be sure reads what it missed from where it is kept when Options.OnLost of
-// package ws says so.
+// package ws says so. The servers should be configured with no_fast_producer_stall:
+// true, or one node that hangs slows down all others for some seconds.
 package nats
 
 import (
