@@ -14,20 +14,22 @@ type interest struct {
 	begun   time.Time
 
 	mu     sync.Mutex
-	wishes map[string]*wish
-	asked  []string      // to be subscribed
+	topics int              // that are asked for, subscribed, or not yet given up
+	wishes map[string]*wish // what there is to know of those that come or go
+	asked  []string         // to be subscribed
 	again  time.Time     // not before then
 	left   []departure   // topics to be given up perhaps
 	wake   chan struct{} // there is something to do
 	end    chan struct{} // closed when there is not, ever again
 }
 
-// wish is what there is about one topic.
+// wish is what there is about one topic. There may be many topics, and about one that
+// is subscribed and has clients there is nothing.
 type wish struct {
 	wanted  bool          // there are clients
 	late    bool          // somebody waited in vain
 	leaving bool          // it is in interest.left
-	known   chan struct{} // closed when the broker has it, and nil from then on: there may be many
+	known   chan struct{} // closed when the broker has it, and nil from then on
 	since   int64         // when the last client left, from interest.begun
 }
 
@@ -50,7 +52,7 @@ func newInterest(broker Broker, granted func(late bool)) *interest {
 		wake: make(chan struct{}, 1), end: make(chan struct{})}
 }
 
-// want notes that a topic has clients.
+// want notes that a topic has clients, which it did not have.
 func (i *interest) want(topic string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -58,6 +60,7 @@ func (i *interest) want(topic string) {
 	if w == nil {
 		w = &wish{known: make(chan struct{})}
 		i.wishes[topic] = w
+		i.topics++
 		i.asked = append(i.asked, topic)
 		i.signal()
 	}
@@ -70,7 +73,8 @@ func (i *interest) release(topic string) {
 	defer i.mu.Unlock()
 	w := i.wishes[topic]
 	if w == nil {
-		return
+		w = new(wish)
+		i.wishes[topic] = w
 	}
 	if w.wanted, w.since = false, i.now(); !w.leaving {
 		w.leaving = true
@@ -93,7 +97,7 @@ func (i *interest) signal() {
 func (i *interest) wait(topic string, timeout time.Duration) error {
 	i.mu.Lock()
 	w := i.wishes[topic]
-	if w == nil || w.known == nil { // no wish: the client left at once
+	if w == nil || w.known == nil { // it has, or the client left at once
 		i.mu.Unlock()
 		return nil
 	}
@@ -159,7 +163,7 @@ func (i *interest) takeAsked() (asked []string) {
 			asked = append(asked, topic)
 		} else { // the client left before
 			close(w.known)
-			delete(i.wishes, topic)
+			i.forget(topic)
 		}
 	}
 	i.asked = nil
@@ -178,11 +182,24 @@ func (i *interest) takeLeft() (over []string) {
 		}
 		topic := i.left[0].topic
 		if i.left = i.left[1:]; i.isLeft(topic, now) {
-			delete(i.wishes, topic)
+			i.forget(topic)
 			over = append(over, topic)
 		}
 	}
 	return over
+}
+
+// forget notes that a topic is not subscribed. i.mu is held.
+func (i *interest) forget(topic string) {
+	delete(i.wishes, topic)
+	i.topics--
+}
+
+// settle drops a wish that is granted, and holds. i.mu is held.
+func (i *interest) settle(topic string, w *wish) {
+	if w.wanted && !w.leaving && w.known == nil {
+		delete(i.wishes, topic)
+	}
 }
 
 // isLeft reports whether a topic is to be given up. If that is not certain, it is
@@ -193,6 +210,7 @@ func (i *interest) isLeft(topic string, now int64) bool {
 	case w == nil:
 	case w.wanted:
 		w.leaving = false
+		i.settle(topic, w)
 	case now-w.since < int64(keptPeriod): // clients came and left
 		i.left = append(i.left, departure{topic, w.since})
 	case w.known != nil:
@@ -216,6 +234,7 @@ func (i *interest) tell(asked []string, err error) {
 			late = late || w.late
 			close(w.known)
 			w.known = nil
+			i.settle(topic, w)
 		}
 	}
 	i.mu.Unlock()
@@ -227,5 +246,5 @@ func (i *interest) tell(asked []string, err error) {
 func (i *interest) count() int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return len(i.wishes)
+	return i.topics
 }

@@ -51,6 +51,11 @@ func TestInterestKeepsLittle(t *testing.T) {
 			}
 		}
 	}
+	leave := func(i *interest, n int) {
+		for n := range n {
+			i.release(fmt.Sprint(n))
+		}
+	}
 	for name, test := range map[string]struct {
 		do                   func(*interest, *refusing)
 		wishes, left, topics int
@@ -74,7 +79,7 @@ func TestInterestKeepsLittle(t *testing.T) {
 			}
 			i.pass(keptPeriod)
 			i.pass(keptPeriod)
-		}, 1, 0, 1},
+		}, 0, 0, 1},
 		"many, while the broker refuses": {func(i *interest, b *refusing) {
 			b.with = errors.New("no")
 			i.want("stays")
@@ -85,32 +90,30 @@ func TestInterestKeepsLittle(t *testing.T) {
 			i.pass(keptPeriod)
 			b.with = nil
 			i.pass(keptPeriod)
-		}, 1, 0, 1},
+		}, 0, 0, 1},
 		"many, that leave at once": {func(i *interest, _ *refusing) {
 			come(i, 10_000, true)
 			i.pass(0)
-			for n := range 10_000 {
-				i.release(fmt.Sprint(n))
-			}
+			leave(i, 10_000)
 			i.pass(keptPeriod)
 		}, 0, 0, 0},
 		"many, that come back": {func(i *interest, _ *refusing) {
 			for range 10 {
 				come(i, 100, true)
 				i.pass(keptPeriod)
-				come(i, 100, false)
+				leave(i, 100)
 				i.pass(keptPeriod / 2)
 			}
 			come(i, 100, true)
 			i.pass(keptPeriod)
-		}, 100, 0, 100},
+		}, 0, 0, 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := new(refusing)
 			i := newInterest(b, func(bool) {})
 			test.do(i, b)
-			if len(i.wishes) != test.wishes || len(i.left) != test.left || b.topics != test.topics || b.most > mostLeaving {
-				t.Errorf("%d wishes, %d left, %d topics, %d given up at once", len(i.wishes), len(i.left), b.topics, b.most)
+			if len(i.wishes) != test.wishes || len(i.left) != test.left || i.count() != test.topics || b.topics != test.topics || b.most > mostLeaving {
+				t.Errorf("%d wishes, %d left, %d topics, of which the broker has %d, %d given up at once", len(i.wishes), len(i.left), i.count(), b.topics, b.most)
 			}
 		})
 	}
