@@ -17,10 +17,10 @@ type interest struct {
 	topics int              // that are asked for, subscribed, or not yet given up
 	wishes map[string]*wish // what there is to know of those that come or go
 	asked  []string         // to be subscribed
-	again  time.Time     // not before then
-	left   []departure   // topics to be given up perhaps
-	wake   chan struct{} // there is something to do
-	end    chan struct{} // closed when there is not, ever again
+	again  time.Time        // not before then
+	left   []departure      // topics to be given up perhaps
+	wake   chan struct{}    // there is something to do
+	end    chan struct{}    // closed when there is not, ever again
 }
 
 // wish is what there is about one topic. There may be many topics, and about one that
