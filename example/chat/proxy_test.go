@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,7 +107,7 @@ func nginx(t *testing.T, behind *url.URL) (front string, client *http.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		command.Process.Signal(os.Interrupt)
+		command.Process.Signal(syscall.SIGTERM)
 		if command.Wait(); t.Failed() {
 			t.Log(output)
 		}

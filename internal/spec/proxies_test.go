@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,7 +102,7 @@ func background(t *testing.T, cmd *exec.Cmd, socket string) {
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
 	t.Cleanup(func() {
-		cmd.Process.Signal(os.Interrupt)
+		cmd.Process.Signal(syscall.SIGTERM) // an interrupt is ignored by what a shell has started behind it
 		if <-ended; t.Failed() {
 			t.Log(output)
 		}

@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -425,7 +426,7 @@ func chromium(t *testing.T, s *server) string {
 		t.Fatal(err)
 	}
 	defer func() {
-		c.Process.Signal(os.Interrupt) // so that it lets go of its directory
+		c.Process.Signal(syscall.SIGTERM) // so that it lets go of its directory
 		c.Wait()
 		os.RemoveAll(profile)
 	}()

@@ -104,7 +104,7 @@ func TestServerIsStopped(t *testing.T) {
 	for len(c.got) > 0 {
 		<-c.got
 	}
-	s.signal(syscall.SIGSTOP)
+	s.stop()
 	began := time.Now()
 	for n := 0; time.Since(began) < 12*time.Second; n++ {
 		c.publish("news", fmt.Sprint(n)) // by a handler
@@ -128,7 +128,7 @@ func TestServerIsStopped(t *testing.T) {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	s.signal(syscall.SIGCONT)
+	s.resume()
 	eventually(t, "the subscription that was late is told", func() bool { return here.losses.Load() > 0 })
 	meet(t, d, c, "late")
 }
@@ -142,24 +142,36 @@ func TestNodeIsStopped(t *testing.T) {
 	c, d, e := dial(t, here.url, "news"), dial(t, there.url, "news"), dial(t, stopped.first, "news")
 	meet(t, c, e, "news")
 	meet(t, c, d, "news")
+	publish := func(n, times int) {
+		text := strings.Repeat("x", 4000) + fmt.Sprint(n)
+		for range times {
+			here.Publish("news", text)
+		}
+		for got := range d.got {
+			if got == text {
+				times--
+			}
+			if times == 0 {
+				break
+			}
+		}
+	}
 	rate := func(period time.Duration) float64 {
 		n := 0
 		for end := time.Now().Add(period); time.Now().Before(end); n++ {
-			text := strings.Repeat("x", 4000) + fmt.Sprint(n)
-			here.Publish("news", text)
-			for got := range d.got {
-				if got == text {
-					break
-				}
-			}
+			publish(n, 1)
 		}
 		return float64(n) / period.Seconds()
 	}
 	before := rate(5 * time.Second)
-	stopped.signal(syscall.SIGSTOP)
+	stopped.stop()
+	for n := range 10 { // more than there is room for on the way
+		publish(n, 1000)
+	}
 	during := rate(14 * time.Second)
 	resumed := time.Now()
-	stopped.signal(syscall.SIGCONT)
+	stopped.resume()
+	defer time.AfterFunc(patience, stopped.kill).Stop()
 	if !stopped.lines.Scan() || !strings.HasPrefix(stopped.lines.Text(), "lost") {
 		t.Fatalf("it says %q", stopped.lines.Text())
 	}
@@ -321,9 +333,9 @@ func TestPublishIsCheap(t *testing.T) {
 	}
 	cost(1000)
 	running := cost(50_000)
-	s.signal(syscall.SIGSTOP)
+	s.stop()
 	stopped := cost(50_000)
-	s.signal(syscall.SIGCONT)
+	s.resume()
 	t.Logf("processor time: %v a message, %v while the server is stopped", running, stopped)
 	if stopped > 20*time.Microsecond {
 		t.Error("that is too much")
@@ -345,8 +357,8 @@ func TestServerTakesNothing(t *testing.T) {
 	t.Parallel()
 	s := natsServer(t, freeAddress(t))
 	n := run(t, nats.New(s.first))
-	s.signal(syscall.SIGSTOP)
-	defer s.signal(syscall.SIGCONT)
+	s.stop()
+	defer s.resume()
 	text := strings.Repeat("x", 256<<10)
 	longest := time.Duration(0)
 	took := func(began time.Time) { longest = max(longest, time.Since(began)) }

@@ -85,7 +85,13 @@ func (p *process) kill() {
 	p.Wait()
 }
 
-func (p *process) signal(s syscall.Signal) { p.Process.Signal(s) }
+// stop stops the process until it is resumed, and waits until none of its threads runs.
+func (p *process) stop() {
+	p.Process.Signal(syscall.SIGSTOP)
+	syscall.Wait4(p.Process.Pid, nil, syscall.WUNTRACED, nil)
+}
+
+func (p *process) resume() { p.Process.Signal(syscall.SIGCONT) }
 
 // freeAddress returns an address that nobody listens on.
 func freeAddress(t testing.TB) string {
