@@ -72,7 +72,7 @@ func (i *interest) release(topic string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	w := i.wishes[topic]
-	if w == nil {
+	if w == nil { // it was settled
 		w = new(wish)
 		i.wishes[topic] = w
 	}
